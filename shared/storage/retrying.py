@@ -1,0 +1,104 @@
+"""Tries a storage call again while the service asks for patience."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from shared.errors import StorageUnavailable
+from shared.storage.blob_store import BlobInfo, BlobStore
+
+T = TypeVar("T")
+
+
+class RetryingStore:
+    """Repeats what ended in ``StorageUnavailable``; every other error passes at once.
+
+    Waits ``first_wait_seconds``, doubling up to ``longest_wait_seconds``, each wait drawn between half of that and all
+    of it; where the service names a time (Retry-After), no less than that. Gives up, with the last error, rather than
+    begin a wait that would end later than ``limit_seconds`` after the call began.
+
+    A put whose reply was lost is repeated and then answered by comparing (``BlobStore.put``): it may return False
+    though this very call created the blob. A listing that breaks goes on behind the last blob that it gave.
+    """
+
+    def __init__(
+        self,
+        inner: BlobStore,
+        *,
+        limit_seconds: float = 300,
+        first_wait_seconds: float = 0.5,
+        longest_wait_seconds: float = 30,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        on_retry: Callable[[StorageUnavailable, float], None] | None = None,
+    ) -> None:
+        """``on_retry`` hears of each error that is retried and the seconds until then; it may be called from any
+        thread that uses the store, and an exception of it ends the call (which is how a run is cancelled).
+        """
+        self.inner = inner
+        self._limit, self._first, self._longest = limit_seconds, first_wait_seconds, longest_wait_seconds
+        self._sleep, self._clock, self._chance, self._on_retry = sleep, clock, chance, on_retry
+
+    def put(self, name: str, body: bytes) -> bool:
+        return self._repeat(lambda: self.inner.put(name, body))
+
+    def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        return self._repeat(lambda: self.inner.get(name, offset, length))
+
+    def stat(self, name: str) -> BlobInfo | None:
+        return self._repeat(lambda: self.inner.stat(name))
+
+    def delete(self, name: str) -> None:
+        self._repeat(lambda: self.inner.delete(name))
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        given: str | None = None
+        patience, patience_since = self._patience(), given
+        while True:
+            try:
+                for blob in self.inner.list(prefix):
+                    if given is None or blob.name > given:
+                        given = blob.name
+                        yield blob
+                return
+            except StorageUnavailable as error:
+                if given != patience_since:
+                    patience, patience_since = self._patience(), given
+                patience.wait(error)
+
+    def _repeat(self, call: Callable[[], T]) -> T:
+        patience = self._patience()
+        while True:
+            try:
+                return call()
+            except StorageUnavailable as error:
+                patience.wait(error)
+
+    def _patience(self) -> _Patience:
+        return _Patience(self, self._clock() + self._limit, self._first)
+
+    def _wait(self, error: StorageUnavailable, seconds: float) -> None:
+        if self._on_retry:
+            self._on_retry(error, seconds)
+        self._sleep(seconds)
+
+
+class _Patience:
+    """The waits of one call."""
+
+    def __init__(self, store: RetryingStore, deadline: float, step: float) -> None:
+        self._store, self._deadline, self._step = store, deadline, step
+
+    def wait(self, error: StorageUnavailable) -> None:
+        """Sleep before the next try, or raise ``error`` when there is no time for one."""
+        store = self._store
+        seconds = self._step * (0.5 + store._chance() / 2)
+        seconds = max(seconds, error.retry_after_seconds or 0)
+        if store._clock() + seconds > self._deadline:
+            raise error
+        self._step = min(self._step * 2, store._longest)
+        store._wait(error, seconds)
