@@ -1,0 +1,242 @@
+"""Secrets in Azure Key Vault: read, written and tagged; never deleted."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from shared.errors import SettingsError, StorageError, StorageForbidden, StorageUnavailable
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.core.exceptions import HttpResponseError
+    from azure.keyvault.secrets import SecretClient, SecretProperties
+
+SETTING = "LIFEBOAT_KEY_VAULT_URL"
+
+_RIGHTS = {
+    "get": "Microsoft.KeyVault/vaults/secrets/getSecret/action",
+    "set": "Microsoft.KeyVault/vaults/secrets/setSecret/action",
+    "list the versions of": "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
+    "tag": "Microsoft.KeyVault/vaults/secrets/update/action",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """What is known of one version without its value."""
+
+    name: str
+    version: str
+    created: datetime
+    """When the version was made, aware UTC, by the clock of the service, in whole seconds."""
+    enabled: bool = True
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret(SecretVersion):
+    value: str = field(default="", repr=False)
+
+
+class SecretStore(Protocol):
+    """A vault of secrets. Every version is kept; a name's newest version is its current one.
+
+    Errors: ``StorageUnavailable`` (may be tried again), ``StorageForbidden`` (names the right that is missing),
+    ``StorageError`` for a name or value that the vault does not take, or a name that was deleted and not purged.
+    Nothing else is raised, and no error's text holds a value.
+    """
+
+    def get(self, name: str, version: str | None = None) -> Secret | None:
+        """That version, by default the current one; None where there is no such secret or version."""
+        ...
+
+    def set(self, name: str, value: str, tags: Mapping[str, str]) -> Secret:
+        """Make a new version, which becomes the current one. A lost reply may leave two equal versions."""
+        ...
+
+    def versions(self, name: str) -> list[SecretVersion]:
+        """All versions, newest first; versions of the same second in no order. Empty where there is none."""
+        ...
+
+    def set_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Replace the tags of that version by these."""
+        ...
+
+
+class KeyVaultSecrets:
+    """``SecretStore`` on a Key Vault. Safe for several threads; whoever opened it closes it."""
+
+    def __init__(self, client: SecretClient, url: str) -> None:
+        self._client, self._url = client, url
+
+    @classmethod
+    def open(cls, url: str, credential: TokenCredential) -> KeyVaultSecrets:
+        """Make the client; nothing is sent yet. ``SettingsError`` where ``url`` is no https address.
+
+        A vault names, in its challenge, the audience that tokens are asked for, and the library holds that against
+        the vault's domain. Only for a loopback host, where a stand-in serves, this check is off.
+        """
+        host = urlsplit(url).hostname
+        if urlsplit(url).scheme != "https" or not host:
+            raise SettingsError(
+                f"{SETTING} ({url}) is no https address",
+                remedy="give the vault's address, such as https://NAME.vault.azure.net",
+                setting=SETTING,
+            )
+        from azure.keyvault.secrets import SecretClient
+
+        client = SecretClient(
+            url,
+            credential,
+            verify_challenge_resource=not _is_loopback(host),
+            retry_total=3,
+            connection_timeout=10,
+            read_timeout=30,
+        )
+        return cls(client, url)
+
+    def __enter__(self) -> KeyVaultSecrets:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, name: str, version: str | None = None) -> Secret | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with self._errors("get", name):
+            try:
+                found = self._client.get_secret(name, version)
+            except ResourceNotFoundError as error:
+                if _code(error) == "SecretNotFound":
+                    return None
+                raise
+        return _secret(found.properties, found.value or "")
+
+    def set(self, name: str, value: str, tags: Mapping[str, str]) -> Secret:
+        with self._errors("set", name):
+            made = self._client.set_secret(name, value, tags=dict(tags))
+        return _secret(made.properties, value)
+
+    def versions(self, name: str) -> list[SecretVersion]:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with self._errors("list the versions of", name):
+            try:
+                found = [_version(item) for item in self._client.list_properties_of_secret_versions(name)]
+            except ResourceNotFoundError as error:
+                if _code(error) == "SecretNotFound":
+                    return []
+                raise
+        return sorted(found, key=lambda item: item.created, reverse=True)
+
+    def set_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        with self._errors("tag", name):
+            self._client.update_secret_properties(name, version, tags=dict(tags))
+
+    @contextmanager
+    def _errors(self, action: str, name: str) -> Iterator[None]:
+        from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+
+        what = f"{action} secret {name} in {self._url}"
+        try:
+            yield
+        except HttpResponseError as error:
+            status = error.status_code
+            if status is None:
+                if isinstance(error, ClientAuthenticationError):
+                    raise StorageForbidden(
+                        f"no Entra ID token for {self._url} could be had: {_first_line(error)}",
+                        remedy="sign in (az login) or give the app an identity",
+                        setting=SETTING,
+                    ) from error
+                raise self._unreachable(error) from error
+            code = _code(error) or str(status)
+            if status in (408, 429) or status >= 500:
+                raise StorageUnavailable(
+                    f"{self._url} answered {status} {code} ({what})",
+                    remedy="the service is busy or failing: try again later",
+                    retry_after_seconds=_retry_after(error),
+                ) from error
+            if status in (401, 403):
+                raise StorageForbidden(
+                    f"refused to {what} ({code})", remedy=_remedy(code, action), setting=SETTING
+                ) from error
+            if status == 409:
+                raise StorageError(
+                    f"cannot {what}: the name belongs to a deleted secret ({code})",
+                    remedy=f"recover it: az keyvault secret recover --name {name}",
+                ) from error
+            raise StorageError(
+                f"cannot {what}: {status} {code}",
+                remedy=f"check {SETTING} and the secret's name (letters, digits and hyphens)",
+                setting=SETTING,
+            ) from error
+        except AzureError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"{self._url} did not answer: {_first_line(error)}",
+            remedy=f"check {SETTING}, the name resolution, TLS and the way out of this network",
+            setting=SETTING,
+        )
+
+
+def _secret(facts: SecretProperties, value: str) -> Secret:
+    plain = _version(facts)
+    return Secret(plain.name, plain.version, plain.created, plain.enabled, plain.tags, value)
+
+
+def _version(facts: SecretProperties) -> SecretVersion:
+    created = facts.created_on or datetime.fromtimestamp(0, UTC)
+    return SecretVersion(
+        facts.name or "", facts.version or "", created.astimezone(UTC), facts.enabled is not False, facts.tags or {}
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _code(error: HttpResponseError) -> str:
+    """The innermost code of the reply, which says for a refusal whether rights or the firewall refused."""
+    code, inner = "", getattr(error, "error", None)
+    while inner is not None:
+        code = getattr(inner, "code", None) or code
+        inner = inner.innererror if hasattr(inner, "innererror") else None
+        if isinstance(inner, Mapping):
+            return str(inner.get("code") or code)
+    return code
+
+
+def _remedy(code: str, action: str) -> str:
+    if code == "ForbiddenByFirewall":
+        return "the vault's firewall refuses this network: allow it, or go by its private endpoint"
+    if code == "SecretDisabled":
+        return "enable the secret's current version, or set a new one"
+    return f"give the identity the right {_RIGHTS[action]} on the vault"
+
+
+def _retry_after(error: HttpResponseError) -> float | None:
+    try:
+        return float(str(getattr(error.response, "headers", {}).get("Retry-After")))
+    except ValueError:
+        return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]
