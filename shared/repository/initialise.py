@@ -1,0 +1,291 @@
+"""Making a repository exactly once, whoever else tries at the same time, and finishing what a dead initialiser began.
+
+A kill or a race between ``keys/`` and ``config`` would leave two keys with one password and two masters, which restic
+takes for damage for ever. So the initialiser is elected: the blob ``init`` in the container ``recovery-points``, put if
+absent, holds the whole key file, the sealed config and the version of the password in the Key Vault. Whoever finds it
+writes just these bytes. After ``--new-repository`` the election is ``init-2``, and so on: nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+import orjson
+
+from shared.errors import BlobExists, BlobNotFound, Damaged, RepositoryMissing, SettingsError, WrongPassword
+from shared.repository.crypto import MasterKey, write_key_file
+from shared.repository.polynomial import random_polynomial
+from shared.repository.repository import Config, Repository
+from shared.repository.trees import rfc3339
+from shared.storage.blob_store import BlobStore
+from shared.storage.key_vault import Secret, SecretStore
+
+PASSWORD_SECRET = "repository-password"  # noqa: S105 - the name of the secret, not its value
+REPOSITORY_TAG = "repository"
+"""Tag on the password's version: the id of the repository that it opens, once that is complete."""
+
+
+class Passwords(Protocol):
+    """Where the repository password comes from."""
+
+    def current(self) -> str | None:
+        """The password, or None where there is none yet."""
+        ...
+
+    def repository_id(self) -> str | None:
+        """The repository that the current password is known to have opened."""
+        ...
+
+    def propose(self, *, fresh: bool) -> tuple[str, str | None]:
+        """A password and its version for a new repository; ``fresh``: never one that was used before."""
+        ...
+
+    def elected(self, version: str | None) -> str | None:
+        """The password of the version that an election names."""
+        ...
+
+    def settle(self, version: str | None, repository_id: str) -> None:
+        """Make the elected version the current one and tag it with the repository."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPassword:
+    """The setting LIFEBOAT_REPOSITORY_PASSWORD."""
+
+    value: str | None
+
+    def current(self) -> str | None:
+        return self.value
+
+    def repository_id(self) -> str | None:
+        return None
+
+    def propose(self, *, fresh: bool) -> tuple[str, str | None]:
+        del fresh  # the operator's own choice either way
+        if not self.value:
+            raise _no_password()
+        return self.value, None
+
+    def elected(self, version: str | None) -> str | None:
+        del version
+        return self.value
+
+    def settle(self, version: str | None, repository_id: str) -> None:
+        """Nothing to settle: a setting has no versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVaultPassword:
+    """The Key Vault secret ``repository-password``, made at first use."""
+
+    secrets: SecretStore
+
+    def current(self) -> str | None:
+        secret = self._current()
+        return secret.value if secret else None
+
+    def repository_id(self) -> str | None:
+        secret = self._current()
+        return secret.tags.get(REPOSITORY_TAG) if secret else None
+
+    def propose(self, *, fresh: bool) -> tuple[str, str | None]:
+        secret = None if fresh else self._current()
+        if secret is None:
+            secret = self.secrets.set(PASSWORD_SECRET, secrets.token_urlsafe(32), {})
+        return secret.value, secret.version
+
+    def elected(self, version: str | None) -> str | None:
+        secret = self.secrets.get(PASSWORD_SECRET, version)
+        return secret.value if secret else None
+
+    def settle(self, version: str | None, repository_id: str) -> None:
+        current = self._current()
+        tags = {REPOSITORY_TAG: repository_id}
+        if current is not None and current.version == version:
+            if current.tags.get(REPOSITORY_TAG) != repository_id:
+                self.secrets.set_tags(PASSWORD_SECRET, current.version, tags)
+            return
+        value = self.elected(version)
+        if value is None:
+            raise Damaged(
+                f"the Key Vault has no version {version} of the secret '{PASSWORD_SECRET}', with which the repository "
+                "was made",
+                remedy="Recover that secret in the Key Vault.",
+            )
+        if current is None or current.value != value:
+            self.secrets.set(PASSWORD_SECRET, value, tags)
+
+    def _current(self) -> Secret | None:
+        return self.secrets.get(PASSWORD_SECRET)
+
+
+@dataclass(frozen=True, slots=True)
+class _Election:
+    repository_id: str
+    key_file: bytes
+    sealed_config: bytes
+    password_version: str | None
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(
+            {
+                "version": 1,
+                "repository": self.repository_id,
+                "key": base64.b64encode(self.key_file).decode(),
+                "config": base64.b64encode(self.sealed_config).decode(),
+                "password_version": self.password_version,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, document: bytes, name: str) -> _Election:
+        try:
+            fields = orjson.loads(document)
+            return cls(
+                fields["repository"],
+                base64.b64decode(fields["key"]),
+                base64.b64decode(fields["config"]),
+                fields["password_version"],
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise Damaged(f"recovery-points/{name} cannot be read: {error!r}", blob=name) from error
+
+
+def open_repository(share: BlobStore, records: BlobStore, passwords: Passwords) -> Repository:
+    """Open the repository in ``share``; nothing is written but, in the Key Vault, the elected password made current.
+
+    ``RepositoryMissing``, ``WrongPassword``, ``SettingsError`` when no password is to be had, ``Damaged``.
+    """
+    password = passwords.current()
+    if password is None:
+        if _has_config(share):
+            raise _no_password()
+        raise _missing()
+    try:
+        return Repository.open(share, password)
+    except WrongPassword:
+        _, election = _newest_election(records)
+        elected = passwords.elected(election.password_version) if election else None
+        if election is None or elected is None or elected == password:
+            raise
+        repository = Repository.open(share, elected)
+        passwords.settle(election.password_version, repository.config.id)
+        return repository
+
+
+def open_or_initialise(
+    share: BlobStore, records: BlobStore, passwords: Passwords, *, new_repository: bool = False
+) -> Repository:
+    """Open the repository in ``share``; make it where there is none, or finish one that is half made.
+
+    ``records`` is the container of recovery points. ``new_repository``: make one although the vault seems to have been
+    emptied. Errors as ``open_repository``.
+    """
+    if not _has_config(share):
+        _elect_and_write(share, records, passwords, new_repository)
+    elif next(iter(share.list("keys/")), None) is None:
+        _, election = _newest_election(records)
+        if election is not None:
+            _write(share, election)
+    repository = open_repository(share, records, passwords)
+    if passwords.repository_id() != repository.config.id:
+        _, election = _newest_election(records)
+        if election is not None and election.repository_id == repository.config.id:
+            passwords.settle(election.password_version, repository.config.id)
+    return repository
+
+
+def _elect_and_write(share: BlobStore, records: BlobStore, passwords: Passwords, new_repository: bool) -> None:
+    number, election = _newest_election(records)
+    if _was_complete(records, passwords):
+        if not new_repository:
+            raise RepositoryMissing(
+                "the vault's container 'share' holds no repository, but there was one: somebody emptied the vault",
+                remedy="Run 'undelete' to bring it back, or 'backup --new-repository' to begin anew without it.",
+                blob="config",
+            )
+        election = None
+    if election is None:
+        election = _elect(records, passwords, number + 1, new_repository)
+    _write(share, election)
+
+
+def _elect(records: BlobStore, passwords: Passwords, number: int, fresh: bool) -> _Election:
+    """Stand for election; returns the winner's, which is ours unless somebody was quicker."""
+    password, version = passwords.propose(fresh=fresh)
+    master = MasterKey.generate()
+    config = Config(os.urandom(32).hex(), 2, random_polynomial())
+    key_file = write_key_file(master, password, created=rfc3339(time.time_ns()))
+    ours = _Election(config.id, key_file, config.sealed(master), version)
+    name = _election_name(number)
+    try:
+        records.put(name, ours.to_json())
+    except BlobExists:
+        return _Election.from_json(records.get(name), name)
+    return ours
+
+
+def _write(share: BlobStore, election: _Election) -> None:
+    """Key, then config: with the config the repository is there. The bytes are the election's, so this may run twice."""
+    share.put(f"keys/{sha256(election.key_file).hexdigest()}", election.key_file)
+    try:
+        share.put("config", election.sealed_config)
+    except BlobExists as error:
+        raise Damaged(
+            "the vault holds a config that is not of the repository that Lifeboat began here",
+            remedy="Another tool made a repository in the same container: give Lifeboat a vault of its own.",
+            blob="config",
+        ) from error
+
+
+def _newest_election(records: BlobStore) -> tuple[int, _Election | None]:
+    """Number and content of the newest election; 0 and None where there was none."""
+    number = 0
+    for blob in records.list("init"):
+        suffix = blob.name.removeprefix("init").removeprefix("-")
+        number = max(number, int(suffix) if suffix.isdigit() else 1)
+    if not number:
+        return 0, None
+    name = _election_name(number)
+    return number, _Election.from_json(records.get(name), name)
+
+
+def _election_name(number: int) -> str:
+    return "init" if number == 1 else f"init-{number}"
+
+
+def _was_complete(records: BlobStore, passwords: Passwords) -> bool:
+    return passwords.repository_id() is not None or next(iter(records.list("points/")), None) is not None
+
+
+def _has_config(share: BlobStore) -> bool:
+    try:
+        share.get("config", 0, 1)
+    except BlobNotFound:
+        return False
+    return True
+
+
+def _missing() -> RepositoryMissing:
+    return RepositoryMissing(
+        "the vault's container 'share' holds no repository",
+        remedy="Run 'backup' to make one. If there was one, somebody emptied the vault: run 'undelete'.",
+        blob="config",
+    )
+
+
+def _no_password() -> SettingsError:
+    return SettingsError(
+        "there is no repository password",
+        remedy="Set LIFEBOAT_REPOSITORY_PASSWORD, or LIFEBOAT_KEY_VAULT_URL, in which it is made at first use.",
+        setting="LIFEBOAT_REPOSITORY_PASSWORD",
+    )
+
+

@@ -1,0 +1,180 @@
+"""An opened repository: its key, its index, and the files that stand for themselves (index, snapshot, lock).
+
+Blobs are stored by ``writer.BlobWriter`` and read by ``reader.BlobReader``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.errors import BlobNotFound, Damaged, RepositoryMissing, WrongPassword
+from shared.repository.compression import UNPACKED_LEVEL, compress, decompress
+from shared.repository.crypto import MasterKey, read_key_file
+from shared.repository.index import BlobIndex, IndexedPack, index_documents
+from shared.storage.blob_store import BlobStore
+
+_FETCHES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The repository's ``config``: sealed JSON, neither compressed nor versioned."""
+
+    id: str
+    """64 hex digits."""
+    version: int
+    chunker_polynomial: str
+
+    def sealed(self, key: MasterKey) -> bytes:
+        return key.seal(
+            orjson.dumps(
+                {"version": self.version, "id": self.id, "chunker_polynomial": self.chunker_polynomial}
+            )
+        )
+
+    @classmethod
+    def from_sealed(cls, key: MasterKey, sealed: bytes) -> Config:
+        try:
+            fields = orjson.loads(key.open(sealed))
+            config = cls(fields["id"], fields["version"], fields["chunker_polynomial"])
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise Damaged(f"the repository's config cannot be read: {error!r}", blob="config") from error
+        if config.version not in (1, 2):
+            raise Damaged(
+                f"the repository has format version {config.version}, versions 1 and 2 are known",
+                remedy="Use a newer Lifeboat.",
+                blob="config",
+            )
+        return config
+
+
+@dataclass(slots=True)
+class Repository:
+    """May be used from several threads. Opened by ``Repository.open`` or ``initialise.open_or_initialise``."""
+
+    store: BlobStore
+    key: MasterKey
+    config: Config
+    index: BlobIndex = field(default_factory=BlobIndex)
+    missing_packs: int = 0
+    """Packs that an index names and that were not there when the index was loaded; their blobs count as not stored."""
+    _loaded_indexes: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, store: BlobStore, password: str) -> Repository:
+        """``RepositoryMissing``, ``WrongPassword``, ``Damaged``."""
+        try:
+            sealed_config = store.get("config")
+        except BlobNotFound:
+            raise RepositoryMissing(
+                "the vault's container 'share' holds no repository",
+                remedy="Run 'backup' to make one. If there was one, somebody emptied the vault: run 'undelete'.",
+                blob="config",
+            ) from None
+        key = open_master_key(store, password)
+        return cls(store, key, Config.from_sealed(key, sealed_config))
+
+    # --- index ---
+
+    def load_index(self, *, present: set[bytes] | None = None) -> None:
+        """Load the index files that are not loaded yet, and so learn what others have stored since.
+
+        Packs that are not in ``present`` are left out: an index can outlive its packs.
+        """
+        names = [blob.name for blob in self.store.list("index/") if blob.name not in self._loaded_indexes]
+        if len(names) == 1:
+            self._add_index(names[0], self._index_file(names[0]), present)
+            return
+        with ThreadPoolExecutor(_FETCHES_AT_ONCE, "index") as pool:
+            for name, document in zip(names, pool.map(self._index_file, names), strict=True):
+                self._add_index(name, document, present)
+
+    def _index_file(self, name: str) -> dict[str, Any] | None:
+        try:
+            document: dict[str, Any] = self.load_unpacked(name)
+        except BlobNotFound:  # a prune replaced it since the listing; what it wrote instead is listed next time
+            return None
+        return document
+
+    def _add_index(self, name: str, document: dict[str, Any] | None, present: set[bytes] | None) -> None:
+        if document is None:
+            return
+        try:
+            left_out = self.index.add_file(document, present=present)
+        except Damaged as error:
+            raise Damaged(str(error), remedy="Run 'check'.", blob=name) from error
+        with self._lock:
+            self.missing_packs += left_out
+            self._loaded_indexes.add(name)
+
+    def write_index(self, packs: list[IndexedPack]) -> None:
+        """Write the index files that name ``packs``."""
+        for document in index_documents(packs):
+            name = f"index/{self.save_unpacked('index', document)}"
+            with self._lock:
+                self._loaded_indexes.add(name)
+
+    # --- files that stand for themselves ---
+
+    def save_unpacked(self, kind: str, document: bytes) -> str:
+        """Store JSON as a file of ``kind`` (``index``, ``snapshots``, ``locks``). Returns its id, 64 hex digits."""
+        sealed = self.seal_unpacked(document)
+        file_id = hashlib.sha256(sealed).hexdigest()
+        self.store.put(f"{kind}/{file_id}", sealed)
+        return file_id
+
+    def seal_unpacked(self, document: bytes) -> bytes:
+        if self.config.version == 1:
+            return self.key.seal(document)
+        return self.key.seal(b"\x02" + compress(document, UNPACKED_LEVEL))
+
+    def load_unpacked(self, name: str) -> Any:
+        """The JSON of the file ``name`` (``index/...``). ``BlobNotFound``; ``Damaged`` naming the file."""
+        sealed = self.store.get(name)
+        if hashlib.sha256(sealed).hexdigest() != name.rpartition("/")[2]:
+            raise Damaged(f"{name} does not have the hash that is its name", remedy="Run 'check'.", blob=name)
+        try:
+            plain = self.key.open(sealed)
+            return orjson.loads(plain if plain[:1] in (b"{", b"[") else decompress(plain[1:]))
+        except (Damaged, orjson.JSONDecodeError) as error:
+            raise Damaged(f"{name} cannot be read: {error}", remedy="Run 'check'.", blob=name) from error
+
+    def list_ids(self, kind: str) -> Iterator[str]:
+        for blob in self.store.list(f"{kind}/"):
+            yield blob.name.rpartition("/")[2]
+
+    def list_packs(self) -> dict[bytes, int]:
+        """Id and size in bytes of every pack that is there."""
+        return {
+            bytes.fromhex(blob.name.rpartition("/")[2]): blob.size_bytes
+            for blob in self.store.list("data/")
+            if len(blob.name) == len("data/00/") + 64
+        }
+
+
+def open_master_key(store: BlobStore, password: str) -> MasterKey:
+    """The master key, from whichever key file ``password`` opens. ``WrongPassword`` when none does."""
+    names = [blob.name for blob in store.list("keys/")]
+    for name in names:
+        key_file = store.get(name)
+        if hashlib.sha256(key_file).hexdigest() != name.rpartition("/")[2]:
+            continue  # damaged; another key may open, and 'check' names this one
+        key = read_key_file(key_file, password)
+        if key is not None:
+            return key
+    if not names:
+        raise Damaged("the repository has a config and no key", remedy="Run 'backup', or 'undelete'.", blob="keys/")
+    raise WrongPassword(
+        f"the repository password opens none of the repository's {len(names)} key(s)",
+        remedy="Set LIFEBOAT_REPOSITORY_PASSWORD, or the Key Vault secret 'repository-password', to the password "
+        "that the repository was made with.",
+        setting="LIFEBOAT_REPOSITORY_PASSWORD",
+    )
