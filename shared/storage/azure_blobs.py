@@ -52,8 +52,14 @@ _RIGHTS = {
     "get": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
     "list": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
     "delete": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete",
-    "create the container": "Microsoft.Storage/storageAccounts/blobServices/containers/write",
+    "create": "Microsoft.Storage/storageAccounts/blobServices/containers/write",
 }
+
+_NOT_KNOWN = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
+"""Codes for a caller whose key or token is not accepted."""
+
+_NOT_ALLOWED_HERE = {"AuthorizationFailure", "PublicAccessNotPermitted"}
+"""Codes for a caller refused by the account's rules for networks; Azurite also says so of a wrong key."""
 
 
 class AzureBlobStore:
@@ -62,9 +68,11 @@ class AzureBlobStore:
     Safe for use from several threads. Whoever opened it closes it; ``with`` does.
     """
 
-    def __init__(self, client: ContainerClient, url: str, *, url_setting: str, key_setting: str) -> None:
+    def __init__(
+        self, client: ContainerClient, url: str, *, url_setting: str, key_setting: str, with_key: bool
+    ) -> None:
         self._client = client
-        self._where = _Where(url, client.container_name, url_setting, key_setting)
+        self._where = _Where(url, client.container_name, url_setting, key_setting, with_key)
 
     @classmethod
     def open(
@@ -115,7 +123,7 @@ class AzureBlobStore:
                 remedy=f"check {url_setting} and LIFEBOAT_STORAGE_API_VERSION ({api_version})",
                 setting="LIFEBOAT_STORAGE_API_VERSION" if "version" in str(error) else url_setting,
             ) from error
-        return cls(client, url, url_setting=url_setting, key_setting=key_setting)
+        return cls(client, url, url_setting=url_setting, key_setting=key_setting, with_key=key is not None)
 
     def __enter__(self) -> AzureBlobStore:
         return self
@@ -128,8 +136,13 @@ class AzureBlobStore:
         self._client.close()
 
     def create_container_if_missing(self) -> bool:
-        """True: made by this call; False: it was there. ``StorageForbidden`` names the right where it is missing."""
-        with self._where.errors("create the container"):
+        """True: made by this call; False: it was there. ``StorageForbidden`` names the right where it is missing.
+
+        Who may not make containers is told so even of one that exists; hence the look first.
+        """
+        if self.container_exists():
+            return False
+        with self._where.errors("create"):
             from azure.core.exceptions import ResourceExistsError
 
             try:
@@ -221,9 +234,9 @@ class AzureBlobStore:
 class _Where:
     """Turns the library's errors into ours, with the words for one container."""
 
-    def __init__(self, url: str, container: str, url_setting: str, key_setting: str) -> None:
+    def __init__(self, url: str, container: str, url_setting: str, key_setting: str, with_key: bool) -> None:
         self.url, self.container = url, container
-        self.url_setting, self.key_setting = url_setting, key_setting
+        self.url_setting, self.key_setting, self.with_key = url_setting, key_setting, with_key
 
     def of(self, name: str | None) -> str:
         return f"{self.container}/{name}" if name else f"container {self.container}"
@@ -279,7 +292,7 @@ class _Where:
             ) from error
         if status == 404 and name is not None and code in ("BlobNotFound", "404"):
             self.missing(name, error)
-        if status in (401, 403):
+        if status in (401, 403) or code in _NOT_KNOWN:
             self._forbidden(error, code, action, name)
         if code == "BlobImmutableDueToPolicy":
             raise StorageForbidden(
@@ -299,12 +312,15 @@ class _Where:
     def _forbidden(self, error: HttpResponseError, code: str, action: str, name: str | None) -> NoReturn:
         what = f"{self.url} refused to {action} {self.of(name)} ({code})"
         setting = None
-        if code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "KeyBasedAuthenticationNotPermitted"):
+        if code == "KeyBasedAuthenticationNotPermitted":
             setting = self.key_setting
-            remedy = f"check {self.key_setting}, or the identity where no key is set, and this machine's clock"
-            if code == "KeyBasedAuthenticationNotPermitted":
-                remedy = f"the account takes no keys: remove {self.key_setting} and use Entra ID"
-        elif code in ("AuthorizationFailure", "PublicAccessNotPermitted"):
+            remedy = f"the account takes no keys: remove {self.key_setting} and use Entra ID"
+        elif self.with_key and code in _NOT_KNOWN | _NOT_ALLOWED_HERE:
+            setting = self.key_setting
+            remedy = f"check {self.key_setting}, this machine's clock, and the account's firewall"
+        elif code in _NOT_KNOWN:
+            remedy = "check the identity, its tenant, and this machine's clock"
+        elif code in _NOT_ALLOWED_HERE:
             remedy = f"the account's firewall may refuse this network; else the identity needs {_RIGHTS[action]}"
         else:
             remedy = f"give the identity the right {_RIGHTS[action]} on container {self.container}"

@@ -1,0 +1,464 @@
+"""Stand-in for what Azure does and Azurite does not: the rights of an identity in the vault, and Put Blob From URL.
+
+It passes HTTP on to Azurite, refuses with Azure's own error codes what the rights do not hold, and injects the faults
+that a test declared. Requests keep the signature that the client made: it covers the path, not the host. Two things
+fall away when the emulator learns them: ``supply_put_from_url`` and ``rights``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.standins.azurite import API_VERSION, KEY, Azurite
+from tests.standins.certificate import Certificate
+from tests.standins.faults import Call, CutConnection, Faults, Kind, Reply
+
+BUFFER_BYTES = 1 << 20
+_OPERATIONS = {"comp", "restype", "snapshot", "versionid", "deletetype"}
+"""Query parameters that make a request more than a plain put or delete of a blob."""
+
+_IDLE_LIMIT_SECONDS = 3.0
+"""Azurite closes idle connections after five seconds; one that is older than this is not used again."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What an identity may do. Reading is always allowed."""
+
+    add: bool = True
+    """Put Blob and Put Blob From URL to a name that does not exist."""
+    delete_under: tuple[str, ...] = ()
+    """Beginnings of ``container/name`` that may be deleted."""
+    everything: bool = False
+
+
+BACKUP_APP = Rights(add=True, delete_under=("share/locks/",))
+READER = Rights(add=False)
+OWNER = Rights(everything=True)
+
+ExistingName = Literal["409 BlobAlreadyExists", "403 UnauthorizedBlobOverwrite"]
+"""How Azure answers a create-only writer whose name is taken; it is told in both ways, so both are tested."""
+
+
+@dataclass
+class RightsProxy:
+    """A running stand-in. ``calls`` lists what was asked of it, in the order of arrival."""
+
+    port: int
+    azurite: Azurite
+    rights: Rights
+    existing_name: ExistingName
+    faults: Faults
+    supply_put_from_url: bool
+    calls: list[Call] = field(default_factory=list)
+
+    def url(self, account: str) -> str:
+        return f"{self.azurite.scheme}://127.0.0.1:{self.port}/{account}"
+
+    def count(self, kind: Kind) -> int:
+        return sum(call.kind == kind for call in list(self.calls))
+
+
+@contextlib.contextmanager
+def running_rights_proxy(
+    azurite: Azurite,
+    *,
+    rights: Rights = BACKUP_APP,
+    existing_name: ExistingName = "409 BlobAlreadyExists",
+    supply_put_from_url: bool = True,
+) -> Iterator[RightsProxy]:
+    """The stand-in on a free loopback port until the block ends; https when the emulator speaks it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        proxy = RightsProxy(listener.getsockname()[1], azurite, rights, existing_name, Faults(), supply_put_from_url)
+        connections: set[socket.socket] = set()
+        thread = threading.Thread(target=_accept, args=(listener, proxy, connections), daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in list(connections):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+def _accept(listener: socket.socket, proxy: RightsProxy, connections: set[socket.socket]) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=_serve, args=(client, proxy, connections), daemon=True).start()
+
+
+def _serve(plain: socket.socket, proxy: RightsProxy, connections: set[socket.socket]) -> None:
+    connections.add(plain)
+    client: socket.socket = plain
+    try:
+        if proxy.azurite.certificate:
+            client = _server_context(proxy.azurite.certificate).wrap_socket(plain, server_side=True)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _Connection(client, proxy).serve()
+    except (OSError, CutConnection):
+        pass
+    finally:
+        connections.discard(plain)
+        with contextlib.suppress(OSError):
+            client.close()
+
+
+def _server_context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    return context
+
+
+class _Closed(OSError):
+    """The peer ended the connection."""
+
+
+class _Stream:
+    """A socket that is read by heads and bodies, through one reusable buffer."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self._pending = b""
+        self._buffer: memoryview | None = None
+
+    def head(self) -> bytes | None:
+        """Up to and with the empty line; None when the peer closed before the first byte."""
+        data = self._pending
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                self._pending = data[end + 4 :]
+                return data[: end + 4]
+            more = self.socket.recv(65536)
+            if not more:
+                if data:
+                    raise _Closed("in the middle of a head")
+                return None
+            data += more
+
+    def line(self) -> bytes:
+        data = self._pending
+        while b"\r\n" not in data:
+            more = self.socket.recv(65536)
+            if not more:
+                raise _Closed("in the middle of a line")
+            data += more
+        end = data.index(b"\r\n") + 2
+        self._pending = data[end:]
+        return data[:end]
+
+    def copy(self, count: int, take: Callable[[memoryview], None]) -> None:
+        """Hand exactly ``count`` bytes to ``take``, piece by piece; a piece is valid only until it returns."""
+        first, self._pending = self._pending[:count], self._pending[count:]
+        if first:
+            take(memoryview(first))
+        left = count - len(first)
+        if left and self._buffer is None:
+            self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        while left:
+            assert self._buffer is not None
+            got = self.socket.recv_into(self._buffer[: min(left, BUFFER_BYTES)])
+            if not got:
+                raise _Closed("in the middle of a body")
+            take(self._buffer[:got])
+            left -= got
+
+    def seems_closed(self) -> bool:
+        readable, _, _ = select.select([self.socket], [], [], 0)
+        return bool(readable)
+
+
+@dataclass
+class _Request:
+    method: str
+    target: str
+    head: bytes
+    headers: dict[str, str]
+
+    @property
+    def length(self) -> int:
+        return int(self.headers.get("content-length") or 0)
+
+    @property
+    def path(self) -> str:
+        return unquote(urlsplit(self.target).path)
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {key: values[0] for key, values in parse_qs(urlsplit(self.target).query).items()}
+
+    @property
+    def container(self) -> str:
+        return self._part(2)
+
+    @property
+    def blob(self) -> str:
+        return self._part(3)
+
+    def _part(self, number: int) -> str:
+        """A part of ``/account/container/blob``, empty where the path is shorter."""
+        parts = self.path.split("/", 3)
+        return parts[number] if len(parts) > number else ""
+
+    def kind(self) -> Kind:
+        if self.method == "GET" and self.query.get("comp") == "list":
+            return "list"
+        plain_blob = bool(self.blob) and "comp" not in self.query
+        kinds: dict[str, Kind] = {"PUT": "put", "GET": "get", "HEAD": "stat", "DELETE": "delete"}
+        return kinds.get(self.method, "other") if plain_blob else "other"
+
+
+class _Connection:
+    """Serves one client connection, with one connection to the emulator kept beside it."""
+
+    def __init__(self, client: socket.socket, proxy: RightsProxy) -> None:
+        self._client = _Stream(client)
+        self._proxy = proxy
+        self._upstream: _Stream | None = None
+        self._upstream_used = 0.0
+
+    def serve(self) -> None:
+        try:
+            while (head := self._client.head()) is not None:
+                self._handle(_parse(head))
+        finally:
+            if self._upstream:
+                self._upstream.socket.close()
+
+    def _handle(self, request: _Request) -> None:
+        call = Call(request.kind(), request.container, request.blob)
+        self._proxy.calls.append(call)
+        fault = self._proxy.faults.begin(call)
+        if request.headers.get("expect", "").lower() == "100-continue":
+            self._client.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if fault.answer is not None:
+            self._answer(request, fault.answer)
+        elif (refusal := self._refusal(request)) is not None:
+            self._answer(request, refusal)
+        elif request.method == "PUT" and "x-ms-copy-source" in request.headers and self._proxy.supply_put_from_url:
+            self._drop_body(request)
+            reply = _put_from_url(request, self._proxy)
+            fault.after(call)
+            self._answer(request, reply, drop=False)
+        else:
+            self._forward(request, fault.cut_request_after_bytes)
+            self._relay(request, call, fault.after, fault.cut_reply_after_bytes)
+
+    def _refusal(self, request: _Request) -> Reply | None:
+        """Azure's answer where the rights do not allow the request, else None."""
+        rights = self._proxy.rights
+        if rights.everything or request.method in ("GET", "HEAD", "OPTIONS"):
+            return None
+        plain = request.blob and not _OPERATIONS & request.query.keys()
+        if plain and request.method == "DELETE":
+            if f"{request.container}/{request.blob}".startswith(rights.delete_under):
+                return None
+        elif plain and request.method == "PUT" and rights.add and _is_plain_put(request):
+            return self._taken(request)
+        return _permission_mismatch()
+
+    def _taken(self, request: _Request) -> Reply | None:
+        """Refuse a put without If-None-Match to a name that exists; with it the emulator itself will say so."""
+        if request.headers.get("if-none-match") == "*" and "x-ms-copy-source" not in request.headers:
+            return None
+        return _existing(self._proxy) if _exists(request, self._proxy) else None
+
+    def _answer(self, request: _Request, reply: Reply, *, drop: bool = True) -> None:
+        if drop:
+            self._drop_body(request)
+        self._client.socket.sendall(_render(reply, with_body=request.method != "HEAD"))
+
+    def _drop_body(self, request: _Request) -> None:
+        self._client.copy(request.length, lambda piece: None)
+
+    def _forward(self, request: _Request, cut_after: int | None) -> None:
+        upstream = self._connect()
+        upstream.socket.sendall(_without(request.head, b"expect"))
+        if cut_after is not None:
+            self._client.copy(min(cut_after, request.length), upstream.socket.sendall)
+            upstream.socket.close()
+            raise CutConnection
+        self._client.copy(request.length, upstream.socket.sendall)
+
+    def _relay(self, request: _Request, call: Call, after: Callable[[Call], None], cut_after: int | None) -> None:
+        """Pass the emulator's reply on. ``after`` may cut the connection, so it comes when the reply is here."""
+        upstream = self._upstream
+        assert upstream is not None
+        head = upstream.head()
+        while head is not None and head.startswith(b"HTTP/1.1 100"):
+            head = upstream.head()
+        if head is None:
+            raise _Closed("the emulator closed the connection")
+        call.status = int(head.split(None, 2)[1])
+        reply = _parse(head)
+        if call.kind == "put" and call.status == 409 and self._proxy.existing_name.startswith("403"):
+            self._copy_body(request, reply, call.status, lambda piece: None)
+            after(call)
+            self._client.socket.sendall(_render(_existing(self._proxy), with_body=True))
+            return
+        after(call)
+        left = [cut_after if cut_after is not None else -1]
+
+        def pass_on(piece: memoryview) -> None:
+            if left[0] < 0:
+                self._client.socket.sendall(piece)
+                return
+            self._client.socket.sendall(piece[: left[0]])
+            left[0] -= min(left[0], len(piece))
+            if left[0] == 0:
+                raise CutConnection
+
+        self._client.socket.sendall(head)
+        self._copy_body(request, reply, call.status, pass_on)
+        self._upstream_used = time.monotonic()
+        if reply.headers.get("connection", "").lower() == "close":
+            upstream.socket.close()
+            self._upstream = None
+
+    def _copy_body(self, request: _Request, reply: _Request, status: int, take: Callable[[memoryview], None]) -> None:
+        assert self._upstream is not None
+        if request.method == "HEAD" or status in (204, 304):
+            return
+        if reply.headers.get("transfer-encoding", "").lower() != "chunked":
+            self._upstream.copy(reply.length, take)
+            return
+        size = -1
+        while size != 0:
+            line = self._upstream.line()
+            size = int(line.split(b";")[0], 16)
+            take(memoryview(line))
+            self._upstream.copy(size + 2, take)
+
+    def _connect(self) -> _Stream:
+        kept = self._upstream
+        if kept is not None:
+            if time.monotonic() - self._upstream_used < _IDLE_LIMIT_SECONDS and not kept.seems_closed():
+                return kept
+            kept.socket.close()
+        connection: socket.socket = socket.create_connection(("127.0.0.1", self._proxy.azurite.port), 10)
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._proxy.azurite.certificate:
+            context = ssl.create_default_context(cafile=str(self._proxy.azurite.certificate.chain))
+            connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
+        self._upstream = _Stream(connection)
+        return self._upstream
+
+
+def _parse(head: bytes) -> _Request:
+    first, *lines = head[:-4].decode("latin-1").split("\r\n")
+    method, target, *_ = [*first.split(" ", 2), ""]
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return _Request(method, target, head, headers)
+
+
+def _without(head: bytes, name: bytes) -> bytes:
+    lines = head.split(b"\r\n")
+    return b"\r\n".join(line for line in lines if not line.lower().startswith(name + b":"))
+
+
+def _is_plain_put(request: _Request) -> bool:
+    """Put Blob or Put Blob From URL of a block blob that sets nothing that needs a further right."""
+    needs_more = ("x-ms-tags", "x-ms-immutability-policy-until-date", "x-ms-legal-hold", "x-ms-lease-id")
+    return request.headers.get("x-ms-blob-type") == "BlockBlob" and not any(
+        name in request.headers for name in needs_more
+    )
+
+
+def _permission_mismatch() -> Reply:
+    return Reply(
+        403,
+        "AuthorizationPermissionMismatch",
+        "This request is not authorized to perform this operation using this permission.",
+    )
+
+
+def _existing(proxy: RightsProxy) -> Reply:
+    if proxy.existing_name.startswith("403"):
+        return Reply(403, "UnauthorizedBlobOverwrite", "This request is not authorized to perform blob overwrites.")
+    return Reply(409, "BlobAlreadyExists", "The specified blob already exists.")
+
+
+def _exists(request: _Request, proxy: RightsProxy) -> bool:
+    with _blob_client(request, proxy) as client:
+        return bool(client.exists())
+
+
+def _blob_client(request: _Request, proxy: RightsProxy):  # type: ignore[no-untyped-def]
+    """The stand-in's own client at the emulator, with all rights."""
+    from azure.core.credentials import AzureNamedKeyCredential
+    from azure.storage.blob import BlobClient
+
+    account = request.path.split("/")[1]
+    certificate = proxy.azurite.certificate
+    return BlobClient(
+        proxy.azurite.url(account),
+        request.container,
+        request.blob,
+        credential=AzureNamedKeyCredential(account, KEY),
+        api_version=API_VERSION,
+        connection_verify=str(certificate.chain) if certificate else True,
+    )
+
+
+def _put_from_url(request: _Request, proxy: RightsProxy) -> Reply:
+    """Put Blob From URL: read the source as its caller may, write it as one new blob."""
+    import requests
+    from azure.core.exceptions import ResourceExistsError
+
+    headers = {"x-ms-version": request.headers.get("x-ms-version", API_VERSION)}
+    if "x-ms-copy-source-authorization" in request.headers:
+        headers["Authorization"] = request.headers["x-ms-copy-source-authorization"]
+    certificate = proxy.azurite.certificate
+    verify: bool | str = str(certificate.chain) if certificate else True
+    source = requests.get(request.headers["x-ms-copy-source"], headers=headers, stream=True, timeout=60, verify=verify)
+    with source, _blob_client(request, proxy) as client:
+        if source.status_code != 200:
+            return Reply(source.status_code, "CannotVerifyCopySource", "The copy source cannot be read.")
+        overwrite = request.headers.get("if-none-match") != "*" and proxy.rights.everything
+        try:
+            made = client.upload_blob(source.raw, length=int(source.headers["Content-Length"]), overwrite=overwrite)
+        except ResourceExistsError:
+            return _existing(proxy)
+    return Reply(
+        201,
+        headers={"ETag": made["etag"], "Last-Modified": formatdate(made["last_modified"].timestamp(), usegmt=True)},
+    )
+
+
+def _render(reply: Reply, *, with_body: bool) -> bytes:
+    body = b""
+    if reply.code:
+        body = (
+            '<?xml version="1.0" encoding="utf-8"?>'
+            f"<Error><Code>{reply.code}</Code><Message>{reply.message}</Message></Error>"
+        ).encode()
+    headers = {
+        "Server": "Lifeboat stand-in for rights (not Azure)",
+        "Date": formatdate(usegmt=True),
+        "x-ms-request-id": str(uuid.uuid4()),
+        "x-ms-version": API_VERSION,
+        "Content-Length": str(len(body)),
+        **({"x-ms-error-code": reply.code, "Content-Type": "application/xml"} if reply.code else {}),
+        **reply.headers,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {reply.status} {reply.code or 'OK'}\r\n{lines}\r\n".encode("latin-1") + (
+        body if with_body else b""
+    )
