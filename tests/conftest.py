@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from shared.storage.azure_blobs import AzureBlobStore
+from tests.standins import restic
 from tests.standins.azurite import API_VERSION, KEY, Azurite, AzuriteMissing, running_azurite
 from tests.standins.certificate import Certificate, make_certificate
 from tests.standins.faults import Faults
+from tests.standins.restic import ResticRepository, StockRestic
 from tests.standins.rights_proxy import BACKUP_APP, ExistingName, Rights, RightsProxy, running_rights_proxy
 
 CONTAINERS = ("share", "recovery-points", "databases")
@@ -59,6 +61,10 @@ class Vault:
     def judge(self, container: str = "share") -> AzureBlobStore:
         """The container with all rights."""
         return self._open(self.direct, container)
+
+    def seen_by(self, judge: StockRestic, password: str, container: str = "share") -> ResticRepository:
+        """The repository in the container as a stock restic sees it, with all rights."""
+        return judge.on_vault(self.direct, self.account, self.key, password, container)
 
     def _open(self, url: str, container: str) -> AzureBlobStore:
         return AzureBlobStore.open(url, container, account_key=self.key, credential=None, api_version=self.api_version)
@@ -110,6 +116,32 @@ def azurite_https(tmp_path_factory: pytest.TempPathFactory, certificate: Certifi
 def vault(azurite: Azurite) -> Iterator[Vault]:
     with new_vault(azurite) as made:
         yield made
+
+
+def _judges() -> Sequence[object]:
+    found = [
+        pytest.param(StockRestic(binary), id="restic-" + ".".join(map(str, restic.version_of(binary))))
+        for binary in restic.installed()
+    ]
+    if not restic.NEWEST.exists():
+        found.append(pytest.param(None, id="restic-0.19", marks=pytest.mark.skip(reason=restic.NEWEST_MISSING)))
+    return found
+
+
+@pytest.fixture(params=_judges())
+def stock_restic(request: pytest.FixtureRequest) -> StockRestic:
+    """Each stock restic of this machine in turn."""
+    judge: StockRestic = request.param
+    return judge
+
+
+@pytest.fixture(scope="session")
+def newest_restic() -> StockRestic:
+    """The strictest judge that is here: the highest version."""
+    found = restic.installed()
+    if not found:
+        pytest.fail("stock restic is not installed: run scripts/setup.sh test")
+    return StockRestic(max(found, key=restic.version_of))
 
 
 @pytest.fixture
