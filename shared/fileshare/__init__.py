@@ -1,0 +1,1 @@
+"""The share: read from a source, kept as a snapshot in the repository, restored to a target."""

@@ -84,9 +84,7 @@ class MasterKey:
         return stream.update(cipher)
 
     def to_json(self) -> bytes:
-        return orjson.dumps(
-            {"mac": {"k": _b64(self.mac_k), "r": _b64(self.mac_r)}, "encrypt": _b64(self.encrypt)}
-        )
+        return orjson.dumps({"mac": {"k": _b64(self.mac_k), "r": _b64(self.mac_r)}, "encrypt": _b64(self.encrypt)})
 
     @classmethod
     def from_json(cls, document: bytes) -> MasterKey:
@@ -111,9 +109,7 @@ def derive(password: str, salt: bytes, cost: KdfCost) -> MasterKey:
     """The key that a password stands for (RFC 7914; 64 bytes: encrypt, k, r)."""
     room = 128 * cost.r * (cost.n + cost.p + 2) + (1 << 20)
     return MasterKey.from_bytes(
-        hashlib.scrypt(
-            password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, dklen=64, maxmem=room
-        )
+        hashlib.scrypt(password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, dklen=64, maxmem=room)
     )
 
 

@@ -233,7 +233,7 @@ def _elect(records: BlobStore, passwords: Passwords, number: int, fresh: bool) -
 
 
 def _write(share: BlobStore, election: _Election) -> None:
-    """Key, then config: with the config the repository is there. The bytes are the election's, so this may run twice."""
+    """Key, then config: with the config the repository is there. The bytes are the election's: it may run twice."""
     share.put(f"keys/{sha256(election.key_file).hexdigest()}", election.key_file)
     try:
         share.put("config", election.sealed_config)
@@ -287,5 +287,3 @@ def _no_password() -> SettingsError:
         remedy="Set LIFEBOAT_REPOSITORY_PASSWORD, or LIFEBOAT_KEY_VAULT_URL, in which it is made at first use.",
         setting="LIFEBOAT_REPOSITORY_PASSWORD",
     )
-
-

@@ -144,17 +144,13 @@ def _write(repository: Repository, exclusive: bool, hostname: str) -> str:
     return repository.save_unpacked("locks", orjson.dumps(document))
 
 
-
-
 class HeldLock:
     """A lock held for as long as the ``with`` block lasts, refreshed by one thread of its own.
 
     ``lock_id`` is the current id. ``check()`` raises what the refresher met.
     """
 
-    def __init__(
-        self, repository: Repository, *, exclusive: bool, hostname: str, wait_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, repository: Repository, *, exclusive: bool, hostname: str, wait_seconds: float = 0.0) -> None:
         self._repository = repository
         self._exclusive = exclusive
         self._hostname = hostname

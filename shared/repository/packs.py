@@ -1,7 +1,7 @@
 """Packs: sealed blobs one after the other, a sealed header that lists them, and the header's length.
 
-restic, doc/design.rst, "Pack Format". Header entries: type (u8), sealed length (u32), for the compressed types the plain
-length (u32), id (32 bytes); integers little-endian. A pack holds trees or data, never both.
+restic, doc/design.rst, "Pack Format". Header entries: type (u8), sealed length (u32), for the compressed types the
+plain length (u32), id (32 bytes); integers little-endian. A pack holds trees or data, never both.
 """
 
 from __future__ import annotations

@@ -20,9 +20,7 @@ KEPT_TREE_PACKS = 6
 """Whole tree packs that are kept in memory: trees of neighbouring folders lie in one pack."""
 
 
-def open_blob(
-    key: MasterKey, sealed: bytes | memoryview, blob_id: bytes, location: Location
-) -> bytes:
+def open_blob(key: MasterKey, sealed: bytes | memoryview, blob_id: bytes, location: Location) -> bytes:
     """A blob's content from its sealed bytes. ``Damaged``, naming the pack, unless its hash is ``blob_id``."""
     try:
         plain = key.open(sealed)
@@ -98,5 +96,7 @@ class BlobReader:
             return self.repository.store.get(name, offset, length)
         except BlobNotFound as error:
             raise Damaged(
-                f"pack {location.pack.hex()} is not there", remedy="Run 'check'; 'undelete' may bring it back.", blob=name
+                f"pack {location.pack.hex()} is not there",
+                remedy="Run 'check'; 'undelete' may bring it back.",
+                blob=name,
             ) from error

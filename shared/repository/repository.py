@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,9 +34,7 @@ class Config:
 
     def sealed(self, key: MasterKey) -> bytes:
         return key.seal(
-            orjson.dumps(
-                {"version": self.version, "id": self.id, "chunker_polynomial": self.chunker_polynomial}
-            )
+            orjson.dumps({"version": self.version, "id": self.id, "chunker_polynomial": self.chunker_polynomial})
         )
 
     @classmethod
@@ -84,7 +82,7 @@ class Repository:
 
     # --- index ---
 
-    def load_index(self, *, present: set[bytes] | None = None) -> None:
+    def load_index(self, *, present: Container[bytes] | None = None) -> None:
         """Load the index files that are not loaded yet, and so learn what others have stored since.
 
         Packs that are not in ``present`` are left out: an index can outlive its packs.
@@ -104,7 +102,7 @@ class Repository:
             return None
         return document
 
-    def _add_index(self, name: str, document: dict[str, Any] | None, present: set[bytes] | None) -> None:
+    def _add_index(self, name: str, document: dict[str, Any] | None, present: Container[bytes] | None) -> None:
         if document is None:
             return
         try:

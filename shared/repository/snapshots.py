@@ -88,6 +88,8 @@ def load_snapshot(repository: Repository, snapshot_id: str) -> Snapshot:
             fields=fields,
         )
     except BlobNotFound as error:
-        raise Damaged(f"snapshot {snapshot_id} is not there", remedy="Run 'points' to see what is.", blob=name) from error
+        raise Damaged(
+            f"snapshot {snapshot_id} is not there", remedy="Run 'points' to see what is.", blob=name
+        ) from error
     except (KeyError, TypeError) as error:
         raise Damaged(f"snapshot {snapshot_id} cannot be read: {error!r}", blob=name) from error

@@ -1,7 +1,7 @@
 """Trees: the nodes of one directory, byte for byte as Go writes them.
 
-restic's ``internal/data/node.go`` and ``tree.go``: fields in the order of the struct, ``omitempty`` ones left out, names
-through ``strconv.Quote``, then JSON with Go's escapes, nodes in ascending order of the bytes of the unquoted name, and
+restic's ``internal/data/node.go`` and ``tree.go``: fields in the order of the struct, ``omitempty`` ones left out,
+names through ``strconv.Quote``, then JSON with Go's escapes, nodes in ascending order of the bytes of the unquoted name, and
 a newline at the end. Names and paths are handled as raw bytes here: UTF-8, or WTF-8 where a Windows name holds a lone
 surrogate.
 """
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -29,7 +29,7 @@ _SECONDS_YEAR_10000 = 253_402_300_800
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
-_SIMPLE_NAME = re.compile(r'[ !#-\[\]-~]*\Z')
+_SIMPLE_NAME = re.compile(r"[ !#-\[\]-~]*\Z")
 _GO_ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
 _GO_UNESCAPES = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13, '"': 34, "\\": 92, "'": 39}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
@@ -115,9 +115,7 @@ def rfc3339(nanoseconds: int) -> str:
     return f"{_date(day)}{hour:02d}:{minute:02d}:{second:02d}.{digits}Z"
 
 
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z"
-)
+_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z")
 
 
 def parse_rfc3339(text: str) -> int:
@@ -150,8 +148,7 @@ def ns_to_filetime(nanoseconds: int) -> int:
 # --- nodes -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What a node says about a file or directory besides its content."""
 
     mtime_ns: int

@@ -1,0 +1,201 @@
+"""Every setting, typed, read once from the environment. An error names the variable and what to write in it.
+
+A setting that is missing is an error only where it is needed: each command asks for the group that it uses. An empty
+value counts as absent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from shared.errors import SettingsError
+
+PREFIX = "LIFEBOAT_"
+Value = TypeVar("Value")
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+)([smhd])\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSettings:
+    """How the vault is reached."""
+
+    url: str
+    key: str | None = field(repr=False)
+    """Account key; None: Entra ID."""
+    api_version: str
+    key_vault_url: str | None
+    repository_password: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSettings:
+    """What is read, and how."""
+
+    url: str
+    username: str
+    password: str | None = field(repr=False)
+    """None: the Key Vault secret ``share-password``."""
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    tolerate: tuple[str, ...]
+    acl: bool
+    """Keep security descriptors."""
+    previous_version: str
+    """``off``, ``newest`` or ``require``."""
+    previous_version_max_age_seconds: int
+    max_shrink: float
+    """Fraction of the files that may be gone before the run fails."""
+    look_every_seconds: int
+    """How often files that only seem unchanged are opened."""
+    lock_wait_seconds: int
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a ``file://`` URL, None for SMB."""
+        return local_folder(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process."""
+
+    values: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        source = os.environ if environment is None else environment
+        return cls({name: value for name, value in source.items() if name.startswith(PREFIX) and value})
+
+    # --- groups ---
+
+    def vault(self) -> VaultSettings:
+        return VaultSettings(
+            url=self._required("VAULT_URL", "Set it to the blob endpoint of the vault's storage account.").rstrip("/"),
+            key=self._text("VAULT_KEY"),
+            api_version=self._text("STORAGE_API_VERSION") or "2025-11-05",
+            key_vault_url=self._text("KEY_VAULT_URL"),
+            repository_password=self._text("REPOSITORY_PASSWORD"),
+        )
+
+    def share(self) -> ShareSettings:
+        url = self._required("SHARE_URL", "Set it to smb://server[:port]/share[/path] or file:///folder.")
+        smb = urlsplit(url).scheme.lower() != "file"
+        mode = self._choice("SHARE_MODE", "read", ("read", "adopt"))
+        if mode == "adopt":
+            raise SettingsError(
+                "LIFEBOAT_SHARE_MODE is 'adopt', which this version cannot do yet",
+                remedy="Set it to 'read', or remove it.",
+                setting="LIFEBOAT_SHARE_MODE",
+            )
+        return ShareSettings(
+            url=url,
+            username=(self._required("SHARE_USERNAME", "Set it to the user who reads the share.") if smb else ""),
+            password=self._text("SHARE_PASSWORD"),
+            include=self._list("SHARE_INCLUDE"),
+            exclude=self._list("SHARE_EXCLUDE"),
+            tolerate=self._list("SHARE_TOLERATE"),
+            acl=self._boolean("SHARE_ACL", smb),
+            previous_version=self._choice("SHARE_PREVIOUS_VERSION", "off", ("off", "newest", "require")),
+            previous_version_max_age_seconds=self._duration("SHARE_PREVIOUS_VERSION_MAX_AGE", "26h"),
+            max_shrink=self._fraction("SHARE_MAX_SHRINK", 0.5),
+            look_every_seconds=self._duration("SHARE_LOOK_EVERY", "24h"),
+            lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
+        )
+
+    def configured(self) -> list[str]:
+        """The components whose first setting is there."""
+        first = {"databases": "SQL_SERVER", "share": "SHARE_URL", "secrets": "KEY_VAULT_URL"}
+        return [component for component, name in first.items() if self._text(name)]
+
+    def restore_credentials(self) -> tuple[str | None, str | None]:
+        """User and password for a restore to an SMB share; by default the share's."""
+        username, password = self._text("RESTORE_USERNAME"), self._text("RESTORE_PASSWORD")
+        if username or password:
+            return username or self._text("SHARE_USERNAME"), password
+        return self._text("SHARE_USERNAME"), self._text("SHARE_PASSWORD")
+
+    def share_name(self) -> str | None:
+        """Name of the folder that the share is in the repository; None where no share is configured."""
+        url = self._text("SHARE_URL")
+        return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]) if url else None
+
+    # --- values ---
+
+    def _text(self, name: str) -> str | None:
+        value = self.values.get(PREFIX + name)
+        if value and value.startswith("@Microsoft.KeyVault("):
+            raise SettingsError(
+                f"{PREFIX}{name} is a Key Vault reference that nobody has resolved",
+                remedy="In Azure: give the app's identity the right to get that secret. On your own machine: set "
+                "LIFEBOAT_KEY_VAULT_URL, or a plain value.",
+                setting=PREFIX + name,
+            )
+        return value
+
+    def _required(self, name: str, remedy: str) -> str:
+        value = self._text(name)
+        if not value:
+            raise SettingsError(f"{PREFIX}{name} is not set", remedy=remedy, setting=PREFIX + name)
+        return value
+
+    def _list(self, name: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in (self._text(name) or "").split(",") if part.strip())
+
+    def _boolean(self, name: str, default: bool) -> bool:
+        value = self._choice(name, str(default).lower(), ("true", "false"))
+        return value == "true"
+
+    def _choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        return self._parsed(
+            name,
+            default,
+            lambda text: text.lower() if text.lower() in allowed else None,
+            f"one of {', '.join(allowed)}",
+        )
+
+    def _duration(self, name: str, default: str) -> int:
+        def parse(text: str) -> int | None:
+            match = _DURATION.match(text.strip())
+            return int(match[1]) * _UNITS[match[2]] if match else None
+
+        return self._parsed(name, default, parse, "a number and a unit: 90s, 15m, 26h or 30d")
+
+    def _fraction(self, name: str, default: float) -> float:
+        def parse(text: str) -> float | None:
+            try:
+                value = float(text)
+            except ValueError:
+                return None
+            return value if 0 <= value <= 1 else None
+
+        return self._parsed(name, str(default), parse, "a number from 0 to 1")
+
+    def _parsed(self, name: str, default: str, parse: Callable[[str], Value | None], form: str) -> Value:
+        text = self._text(name) or default
+        value = parse(text)
+        if value is None:
+            raise SettingsError(
+                f"{PREFIX}{name} is {text!r}, which cannot be understood",
+                remedy=f"Write {form}.",
+                setting=PREFIX + name,
+            )
+        return value
+
+
+def local_folder(url: str) -> Path | None:
+    """The folder that a ``file://`` URL names, None for any other URL."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "file":
+        return None
+    path = unquote(parts.path)
+    if os.name == "nt":
+        path = path.lstrip("/")
+    return Path(path)

@@ -1,0 +1,121 @@
+"""The vault: the storage account that keeps backups, and the Key Vault beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from shared.errors import ContainerMissing, SettingsError
+from shared.settings import VaultSettings
+from shared.storage.azure_blobs import AzureBlobStore
+from shared.storage.blob_store import BlobStore
+from shared.storage.counting import CountingStore, Traffic
+from shared.storage.credentials import open_credential
+from shared.storage.key_vault import KeyVaultSecrets, SecretStore
+from shared.storage.retrying import RetryingStore
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+SHARE_CONTAINER = "share"
+RECORDS_CONTAINER = "recovery-points"
+FIRST_ANSWER_SECONDS = 20.0
+"""How long the first call is repeated: who has mistyped an address learns it soon."""
+
+
+@dataclass(slots=True)
+class Container:
+    """One container of the vault; ``store`` retries and counts."""
+
+    service: AzureBlobStore
+    counting: CountingStore
+    store: BlobStore
+
+
+@dataclass
+class Vault:
+    """Opened from settings; nothing is sent until it is used. Whoever opened it closes it; ``with`` does."""
+
+    settings: VaultSettings
+    _containers: dict[str, Container] = field(default_factory=dict)
+
+    def __enter__(self) -> Vault:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for container in self._containers.values():
+            container.service.close()
+
+    @property
+    def share(self) -> BlobStore:
+        """The repository's container."""
+        return self._container(SHARE_CONTAINER).store
+
+    @property
+    def records(self) -> BlobStore:
+        """The container of recovery points."""
+        return self._container(RECORDS_CONTAINER).store
+
+    @cached_property
+    def secrets(self) -> SecretStore | None:
+        """The Key Vault, None where none is configured."""
+        if not self.settings.key_vault_url:
+            return None
+        return KeyVaultSecrets.open(self.settings.key_vault_url, self._credential)
+
+    def secret(self, name: str, *, setting: str) -> str:
+        """The value of a secret for which ``setting`` is not set. ``SettingsError`` where it is not to be had."""
+        found = self.secrets.get(name) if self.secrets else None
+        if found is None:
+            where = f"the Key Vault holds no secret '{name}'" if self.secrets else "there is no Key Vault either"
+            raise SettingsError(
+                f"{setting} is not set, and {where}",
+                remedy=f"Set {setting}, or LIFEBOAT_KEY_VAULT_URL with a secret '{name}' in it.",
+                setting=setting,
+            )
+        return found.value
+
+    def ensure_there(self, *, create: bool) -> None:
+        """Make sure that both containers are there. ``ContainerMissing``, or, with ``create``, they are made."""
+        for name in (SHARE_CONTAINER, RECORDS_CONTAINER):
+            container = self._container(name)
+            first = RetryingStore(container.counting, limit_seconds=FIRST_ANSWER_SECONDS)
+            if create:
+                first.repeat(container.service.create_container_if_missing)
+            elif not first.repeat(container.service.container_exists):
+                raise ContainerMissing(
+                    f"the vault {self.settings.url} has no container '{name}'",
+                    remedy="Check LIFEBOAT_VAULT_URL; the first 'backup' makes the containers where its rights allow.",
+                    setting="LIFEBOAT_VAULT_URL",
+                )
+
+    def traffic(self) -> Traffic:
+        """What was asked of both containers so far."""
+        total = Traffic()
+        for container in self._containers.values():
+            total.requests.update(container.counting.traffic.requests)
+            total.bytes_put += container.counting.traffic.bytes_put
+            total.bytes_got += container.counting.traffic.bytes_got
+        return total
+
+    @cached_property
+    def _credential(self) -> TokenCredential:
+        return open_credential()
+
+    def _container(self, name: str) -> Container:
+        if name not in self._containers:
+            settings = self.settings
+            service = AzureBlobStore.open(
+                settings.url,
+                name,
+                account_key=settings.key,
+                credential=None if settings.key else self._credential,
+                api_version=settings.api_version,
+            )
+            counting = CountingStore(service)
+            self._containers[name] = Container(service, counting, RetryingStore(counting))
+        return self._containers[name]
