@@ -1,0 +1,215 @@
+"""Runs Microsoft's own Python worker for Azure Functions in this process, in place of the host.
+
+The worker's library (PyPI ``azure-functions-runtime``) indexes ``function_app.py``, checks bindings and calls the
+functions as it does in Azure. Its protobuf module is a parameter, so plain objects serve as messages.
+
+    with FunctionsWorker(folder) as worker:
+        worker.functions["nightly"].raw_bindings
+        worker.timer("nightly")
+        worker.http("status", "GET", "/api/status").status
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import Any
+
+ENTRY = "function_app"
+
+
+class WorkerRefused(Exception):
+    """The app does not load, or a function raised; the text is what the worker reports to the host."""
+
+
+class Message(SimpleNamespace):
+    """Any protobuf message: its fields are what it was made with."""
+
+
+class Union(Message):
+    """A message of which exactly one field is set."""
+
+    def WhichOneof(self, _group: str) -> str:  # noqa: N802
+        return next(iter(vars(self)))
+
+
+class ParameterBinding(Message):
+    def WhichOneof(self, _group: str) -> str:  # noqa: N802
+        return "data"
+
+
+class StatusResult(Message):
+    Failure, Success = 0, 1
+
+
+class BindingInfo(Message):
+    inout = 2
+    out = 1
+
+
+setattr(BindingInfo, "in", 0)
+
+
+class _Messages:
+    """Stands for the generated protobuf module."""
+
+    StatusResult = StatusResult
+    BindingInfo = BindingInfo
+    ParameterBinding = ParameterBinding
+    TypedData = Union
+
+    def __getattr__(self, name: str) -> type[Message]:
+        return Message
+
+
+@dataclass(frozen=True)
+class FunctionFound:
+    """A function as the worker announces it to the host."""
+
+    name: str
+    id: str
+    raw_bindings: list[dict[str, Any]]
+
+    @property
+    def trigger(self) -> dict[str, Any]:
+        return next(binding for binding in self.raw_bindings if binding["type"].lower().endswith("trigger"))
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class FunctionsWorker:
+    """The worker with one app loaded. ``functions`` is by name; leaving the block forgets the app's modules.
+
+    Settings are this process's environment, as they are in Azure. One worker at a time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.functions: dict[str, FunctionFound] = {}
+
+    def __enter__(self) -> FunctionsWorker:
+        import azure_functions_runtime as library
+        from azure_functions_runtime import functions as registry
+        from azure_functions_runtime import handle_event
+
+        self._library = library
+        self._before = dict(sys.modules)
+        handle_event._functions = registry.Registry()
+        handle_event._metadata_result = None
+        for name in [*sys.modules]:
+            if name == ENTRY or name == "functions" or name.startswith("functions."):
+                del sys.modules[name]
+        sys.path.insert(0, str(self._folder))
+        library.start_threadpool_executor()
+        try:
+            self._load()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._library.stop_threadpool_executor()
+        sys.path.remove(str(self._folder))
+        for name in [*sys.modules]:
+            if name == ENTRY or name == "functions" or name.startswith("functions."):
+                del sys.modules[name]
+        for name, module in self._before.items():
+            sys.modules.setdefault(name, module)
+
+    def timer(self, name: str, *, past_due: bool = False) -> None:
+        """Fire a timer trigger."""
+        now = datetime.now(UTC).isoformat()
+        status = {"Last": now, "Next": now, "LastUpdated": now}
+        self._invoke(name, Union(json=json.dumps({"IsPastDue": past_due, "ScheduleStatus": status})))
+
+    def http(
+        self,
+        name: str,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> HttpAnswer:
+        """Send a request to an HTTP trigger. ``params`` are the parts of the route, which the host would find."""
+        request = Message(
+            method=method,
+            url=url,
+            headers=dict(headers or {}),
+            params=dict(params or {}),
+            query=dict(query or {}),
+            body=Union(bytes=body),
+        )
+        answer = self._invoke(name, Union(http=request)).http
+        content = getattr(answer.body, answer.body.WhichOneof("data"), b"") if answer.body else b""
+        raw = content.encode() if isinstance(content, str) else bytes(content)
+        return HttpAnswer(int(answer.status_code), dict(answer.headers), raw)
+
+    def _load(self) -> None:
+        answer = self._send(
+            self._library.worker_init_request,
+            worker_init_request=Message(capabilities={}, function_app_directory=str(self._folder)),
+        )
+        self._must_succeed(answer)
+        found = self._send(self._library.functions_metadata_request).function_metadata_results or []
+        self.functions = {
+            item.name: FunctionFound(item.name, item.function_id, [json.loads(raw) for raw in item.raw_bindings])
+            for item in found
+        }
+
+    def _invoke(self, name: str, data: Union) -> Any:
+        function = self.functions[name]
+        answer = self._send(
+            self._library.invocation_request,
+            invocation_request=Message(
+                invocation_id=str(uuid.uuid4()),
+                function_id=function.id,
+                input_data=[ParameterBinding(name=function.trigger["name"], data=data)],
+                trigger_metadata={},
+                trace_context=Message(trace_parent="", trace_state="", attributes={}),
+                retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
+            ),
+        )
+        self._must_succeed(answer)
+        return answer.return_value
+
+    def _send(self, handler: Any, **content: Any) -> Any:
+        properties = {"host": "127.0.0.1", "protos": _Messages()}
+        handled: Coroutine[Any, Any, Any] = handler(Message(request=Message(**content), properties=properties))
+        return asyncio.run(handled)
+
+    def _must_succeed(self, answer: Any) -> None:
+        if answer.result.status != StatusResult.Success:
+            failure = answer.result.exception
+            raise WorkerRefused(f"{failure.message}\n{getattr(failure, 'stack_trace', '')}")
+
+
+def main() -> None:
+    """Load the app in the current folder and print its functions as JSON: ``{name: trigger's type}``."""
+    with FunctionsWorker(Path.cwd()) as worker:
+        found = {name: function.trigger["type"] for name, function in worker.functions.items()}
+    print(json.dumps({"functions": found, "modules": sorted(sys.modules)}))
+
+
+if __name__ == "__main__":
+    main()
