@@ -31,7 +31,15 @@ lacks() {
 }
 
 as_root() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo -n "$@"; else return 1; fi
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif ! command -v sudo >/dev/null; then
+        return 1
+    elif [ -t 0 ]; then
+        sudo "$@"
+    else
+        sudo -n "$@"
+    fi
 }
 
 find_python() {
@@ -49,7 +57,7 @@ make_environment() {
     local python wanted
     if [ ! -x .venv/bin/python ]; then
         python=$(find_python) || die "Python 3.11 or later is needed: install it and run this again"
-        "$python" -m venv .venv
+        "$python" -m venv .venv || die "$python cannot make a virtual environment: install its venv module"
     fi
     wanted=$(cat requirements.txt requirements-dev.txt scripts/setup.sh | sha256sum)
     if [ "$(cat .venv/.lifeboat-setup 2>/dev/null || true)" = "$wanted-$mode" ] ||
