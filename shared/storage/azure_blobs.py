@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn, cast
 from urllib.parse import urlsplit
 
 from shared.errors import (
@@ -45,7 +45,8 @@ READ_TIMEOUT_SECONDS = 60
 SOCKETS = 32
 """Connections kept open for reuse; more threads than that work too and open a connection for each further call."""
 
-READ_BLOCK_BYTES = 1 << 20
+READ_BLOCK_BYTES = 4 << 20
+"""How much of a body is taken from a socket at once."""
 
 _RIGHTS = {
     "put": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action",
@@ -182,7 +183,9 @@ class AzureBlobStore:
             whole = offset == 0 and length is None
             try:
                 blob = self._client.get_blob_client(name)
-                return blob.download_blob(None if whole else offset, length).readall()
+                body = _Pieces()
+                blob.download_blob(None if whole else offset, length).readinto(cast("IO[bytes]", body))
+                return body.joined()
             except HttpResponseError as error:
                 if error.status_code == 416:
                     return b""
@@ -229,6 +232,20 @@ class AzureBlobStore:
         if isinstance(refusal, StorageForbidden):
             raise refusal
         raise StorageUnavailable(f"{self._where.of(name)} existed and went away meanwhile", blob=name) from refusal
+
+
+class _Pieces:
+    """Takes a body as the library hands it over, usually in one piece, which then need not be copied."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> int:
+        self._pieces.append(piece)
+        return len(piece)
+
+    def joined(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
 class _Where:
