@@ -427,7 +427,11 @@ def _put_from_url(request: _Request, proxy: RightsProxy) -> Reply:
         headers["Authorization"] = request.headers["x-ms-copy-source-authorization"]
     certificate = proxy.azurite.certificate
     verify: bool | str = str(certificate.chain) if certificate else True
-    source = requests.get(request.headers["x-ms-copy-source"], headers=headers, stream=True, timeout=60, verify=verify)
+    url = request.headers["x-ms-copy-source"]
+    try:
+        source = requests.get(url, headers=headers, stream=True, timeout=60, verify=verify)
+    except requests.RequestException:
+        return Reply(500, "CannotVerifyCopySource", "The copy source does not answer.")
     with source, _blob_client(request, proxy) as client:
         if source.status_code != 200:
             return Reply(source.status_code, "CannotVerifyCopySource", "The copy source cannot be read.")
