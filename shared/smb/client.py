@@ -6,6 +6,7 @@ two outcomes of ``read_files``); they share the connection.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,7 @@ class SmbClient:
         self._channel: Channel | None = None
         self._facts: ConnectionFacts | None = None
         self._lost_in_a_row = 0
+        self._session_id = 0
 
     def __enter__(self) -> SmbClient:
         return self
@@ -293,10 +295,10 @@ class SmbClient:
             request = next_request(wait)
             if request is None:
                 return None
+            attempts = itertools.count()
             return _Task(
                 len(request.data),
-                self.operations.write,
-                request,
+                lambda: self.operations.write(request, again=next(attempts) > 0),
                 unanswered=lambda why: Unwritten(request, "no-answer", 0, why),
             )
 

@@ -37,16 +37,21 @@ _DIALECTS = {
 _LARGEST_FRAME_BYTES = 1 << 24
 
 
-def log_in(endpoint: SmbEndpoint, *, timeout_seconds: float, settings_prefix: str) -> Login:
+def log_in(
+    endpoint: SmbEndpoint, *, timeout_seconds: float, settings_prefix: str, previous_session_id: int = 0
+) -> Login:
     """Connect, agree on the best dialect and protection, authenticate, connect to the share.
 
     Encryption is used wherever it can be negotiated, signing everywhere else; a server that offers neither (a guest
-    login) is refused. The whole takes ``timeout_seconds`` at most. Errors name ``<settings_prefix>_URL``,
-    ``_USERNAME`` or ``_PASSWORD``: ``SourceUnreachable``, ``SourceLoginRefused``, ``SourceNotFound``.
+    login) is refused. The server ends the session ``previous_session_id`` and lets go of what that had open, even if
+    it has not noticed that its connection is gone (3.3.5.5.3). The whole takes ``timeout_seconds`` at most. Errors
+    name ``<settings_prefix>_URL``, ``_USERNAME`` or ``_PASSWORD``: ``SourceUnreachable``, ``SourceLoginRefused``,
+    ``SourceNotFound``.
     """
     attempt = _Attempt(endpoint, settings_prefix)
     connection = _HandoverConnection(uuid.uuid4(), endpoint.server, endpoint.port, require_signing=True)
     connection.deadline = time.monotonic() + timeout_seconds
+    connection.previous_session_id = previous_session_id
     try:
         try:
             connection.connect(timeout=timeout_seconds)
@@ -116,6 +121,7 @@ class _HandoverConnection(Connection):  # type: ignore[misc]  # smbprotocol has 
 
     deadline: float
     authentication = "kerberos"
+    previous_session_id = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -126,6 +132,7 @@ class _HandoverConnection(Connection):  # type: ignore[misc]  # smbprotocol has 
             # The last token sent shows the mechanism that SPNEGO settled on.
             ntlm = b"NTLMSSP\0" in message["buffer"].get_value()
             self.authentication = "ntlm" if ntlm else "kerberos"
+            message["previous_session_id"] = self.previous_session_id
         return super().send(message, *arguments, **options)
 
     def _process_message_thread(self) -> None:

@@ -305,8 +305,12 @@ class Operations:
 
     # --- restoring ---------------------------------------------------------------------------------------------
 
-    def write(self, request: WriteRequest) -> Steps[Written | Unwritten]:
-        """A small file, whole and under its own name, or not at all."""
+    def write(self, request: WriteRequest, *, again: bool) -> Steps[Written | Unwritten]:
+        """A small file, whole and under its own name, or not at all.
+
+        ``again`` says that it was begun before and the connection lost: if the name is taken now by a file of this
+        size and time, it was that first time that took it.
+        """
         try:
             final, temporary = self.name(request.path), self.name(request.temporary)
         except ValueError as error:
@@ -318,6 +322,10 @@ class Operations:
         for access in rights:
             descriptor = _settable(access)
             outcome = yield from self._write(request, final, temporary, access, descriptor)
+            if again and isinstance(outcome, Unwritten) and outcome.reason == "exists":
+                found = yield from self.look_at(request.path)
+                if isinstance(found, Opened) and (found.size, found.write) == (len(request.data), request.write):
+                    return Written(request, "none" if request.security is None else _APPLIED[descriptor])
             if isinstance(outcome, Written) or outcome.reason != "access-denied":
                 return outcome
             failed = outcome

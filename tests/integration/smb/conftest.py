@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,9 +59,13 @@ class Place:
 @pytest.fixture
 def place(serve: Serve, request: pytest.FixtureRequest) -> Place:
     """A place on the Samba that signs only."""
-    return Place(serve("signing-only"), f"t{abs(hash(request.node.nodeid)):x}")
+    return Place(serve("signing-only"), _folder_name(request))
 
 
 @pytest.fixture
 def place_on(serve: Serve, request: pytest.FixtureRequest) -> Callable[[str], Place]:
-    return lambda configuration: Place(serve(configuration), f"t{abs(hash(request.node.nodeid)):x}")
+    return lambda configuration: Place(serve(configuration), _folder_name(request))
+
+
+def _folder_name(request: pytest.FixtureRequest) -> str:
+    return "t" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]

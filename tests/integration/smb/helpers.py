@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from shared.smb.client import SmbClient
-from shared.smb.types import FileRead, Listing, Looked, ReadRequest, TooLarge, Unreadable, Unwritten, WriteRequest, Written
+from shared.smb.types import (
+    FileRead,
+    Listing,
+    Looked,
+    ReadRequest,
+    TooLarge,
+    Unreadable,
+    Unwritten,
+    WriteRequest,
+    Written,
+)
 
 T = TypeVar("T")
 
@@ -72,7 +82,9 @@ def contents(outcomes: dict[str, FileRead | TooLarge | Unreadable]) -> dict[str,
     return result
 
 
-def read_one(client: SmbClient, path: str, size: int = 0, *, limit: int = 1 << 20, security: bool = False) -> FileRead | TooLarge | Unreadable:
+def read_one(
+    client: SmbClient, path: str, size: int = 0, *, limit: int = 1 << 20, security: bool = False
+) -> FileRead | TooLarge | Unreadable:
     return read(client, {path: size}, limit=limit, security=security)[path]
 
 

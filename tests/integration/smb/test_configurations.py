@@ -65,7 +65,9 @@ def test_lists_reads_and_writes_back(configuration: str, place_on: Callable[[str
 
         client.make_directory("back/deep")
         requests = [
-            WriteRequest(f"back/deep/{index}", f"back/deep/{index}.part", data, 0x20, CREATION_TIME, WRITE_TIME, None, False)
+            WriteRequest(
+                f"back/deep/{index}", f"back/deep/{index}.part", data, 0x20, CREATION_TIME, WRITE_TIME, None, False
+            )
             for index, data in enumerate(tree.values())
         ]
         outcomes = write(client, requests)
