@@ -115,6 +115,11 @@ class Settings:
         first = {"databases": "SQL_SERVER", "share": "SHARE_URL", "secrets": "KEY_VAULT_URL"}
         return [component for component, name in first.items() if self._text(name)]
 
+    @property
+    def debug(self) -> bool:
+        """Show where an unexpected error comes from."""
+        return self._boolean("DEBUG", False)
+
     def restore_credentials(self) -> tuple[str | None, str | None]:
         """User and password for a restore to an SMB share; by default the share's."""
         username, password = self._text("RESTORE_USERNAME"), self._text("RESTORE_PASSWORD")

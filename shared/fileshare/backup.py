@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,18 +60,19 @@ class ShareBackup:
         """
         started = rfc3339(time.time_ns())
         self._load_index()
-        source = self.open_source(previous_version)
         reader = BlobReader(self.repository)
-        parent_tree = self._share_tree(reader, parent, source)
-        if parent_tree is None:
-            parent = None
-        spine, items = ([], [Item("", parent_tree)]) if shards == 1 else self._cut(source, reader, parent_tree, shards)
+        with closing(self.open_source(previous_version)) as source:
+            parent_tree = self._share_tree(reader, parent, source)
+            spine: list[str] = []
+            items = [Item("", parent_tree)]
+            if shards > 1:
+                spine, items = self._cut(source, reader, parent_tree, shards)
         dealt: list[list[Json]] = [[] for _ in range(min(shards, len(items)))]
         for number, item in enumerate(items):
             dealt[number % len(dealt)].append(asdict(item))
         return {
             "started": started,
-            "parent": parent,
+            "parent": parent if parent_tree else None,
             "look": look,
             "previous_version": previous_version,
             "spine": spine,
@@ -97,9 +99,12 @@ class ShareBackup:
             look=plan["look"],
         )
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
-        with BlobWriter(self.repository) as writer:
+        with (
+            closing(self.open_source(plan["previous_version"])) as source,
+            BlobWriter(self.repository) as writer,
+        ):
             shard = Shard(
-                self.open_source(plan["previous_version"]),
+                source,
                 writer,
                 BlobReader(self.repository),
                 options,
@@ -120,7 +125,7 @@ class ShareBackup:
 
         ``Damaged`` when something that the snapshot refers to is not in the vault: then no snapshot is written.
         """
-        source = self.open_source(plan["previous_version"])
+        source = self.open_source(plan["previous_version"])  # for its names: nothing is connected
         outcome = Outcome()
         nodes: dict[str, str] = {}
         for result in results:

@@ -44,7 +44,7 @@ class LocalSource:
         self.hostname = "localhost"
         self.path = folder.absolute().as_posix()
         self.name = folder.absolute().name or "root"
-        self.data_time_ns = None
+        self.data_time_ns: int | None = None
 
     def scan(self, pending: list[str]) -> Iterator[Listing | Unreadable]:
         while pending:
@@ -89,6 +89,9 @@ class LocalSource:
                 yield _LocalFile(path, file.fileno())
         except OSError as error:
             raise UnreadableFile(_unreadable(path, error)) from error
+
+    def close(self) -> None:
+        """Nothing stays open."""
 
     def encode_name(self, name: str) -> bytes:
         return os.fsencode(name)

@@ -403,7 +403,7 @@ class Shard:
         for facts in self._source.look(self._requests(self._looks, _nothing)):
             request = facts.request
             assert request is not None
-            file: _File = request.context
+            file = _file(request)
             if isinstance(facts, Unreadable):
                 self._refuse_file(file, facts)
             elif file.fields is not None and _same(file.fields, facts.metadata, facts.size_bytes):
@@ -411,7 +411,7 @@ class Shard:
                 self._count_file(file, facts.size_bytes, unchanged=True)
             else:
                 channel = self._large if facts.size_bytes > MIN_CHUNK_BYTES else self._small
-                channel.put(request._replace(size_bytes=facts.size_bytes))
+                channel.put(request._replace(size=facts.size_bytes))
 
     def _read_small(self) -> None:
         batch: list[FileContent] = []
@@ -433,7 +433,7 @@ class Shard:
                 self._large.put(result.request)
             else:
                 assert result.request is not None
-                self._refuse_file(result.request.context, result)
+                self._refuse_file(_file(result.request), result)
         flush()
 
     def _read_large(self) -> None:
@@ -443,10 +443,10 @@ class Shard:
             try:
                 self._read_one_large(request)
             except UnreadableFile as error:
-                self._refuse_file(request.context, error.unreadable)
+                self._refuse_file(_file(request), error.unreadable)
 
     def _read_one_large(self, request: FileRequest) -> None:
-        file: _File = request.context
+        file = _file(request)
         begun = self._begun.pop(request.path, None)
         if begun is not None:
             with self._source.open_large(request.path, begun["offset"]) as opened:
@@ -493,7 +493,7 @@ class Shard:
         contents = [chunks(content.data) for content in batch]
         ids = iter(self._writer.save_many([chunk for content in contents for chunk in content]))
         for content, pieces in zip(batch, contents, strict=True):
-            file: _File = content.request.context
+            file = _file(content.request)
             hexes = [next(ids).hex() for _ in pieces]
             size = len(content.data)
             node = file_node(file.raw, _with_id(content.metadata, file.entry), size, hexes)
@@ -639,6 +639,11 @@ class Shard:
 
 def _nothing() -> None:
     """For a reader that keeps nothing back."""
+
+
+def _file(request: FileRequest) -> _File:
+    assert isinstance(request.context, _File)
+    return request.context
 
 
 def _same_file(fields: Fields, entry: Entry) -> bool:

@@ -9,9 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from shared.repository.trees import Metadata
+from shared.smb.types import ReadRequest as FileRequest
+
+__all__ = [
+    "Entry",
+    "FileContent",
+    "FileFacts",
+    "FileRequest",
+    "LargeFile",
+    "Listing",
+    "Requests",
+    "Source",
+    "Unreadable",
+    "UnreadableFile",
+]
 
 FILE, FOLDER, LINK, OTHER = "file", "dir", "link", "other"
 
@@ -37,16 +51,6 @@ class Listing:
     """Of the folder itself, with its security descriptor where those are kept."""
     security_denied: bool = False
     """The descriptor was asked for and refused."""
-
-
-class FileRequest(NamedTuple):
-    """A file to be read or looked at."""
-
-    path: str
-    size_bytes: int
-    """From the listing; a hint only."""
-    context: Any
-    """The caller's own; handed back untouched."""
 
 
 @dataclass(slots=True)
@@ -105,8 +109,8 @@ class LargeFile(Protocol):
 
 
 Requests = Callable[[bool], FileRequest | None]
-"""Where a source takes its next request from. Called with True it blocks until there is one; with False, None stands for
-none at this moment. ``EOFError`` when there will be no more."""
+"""Where a source takes its next request from. Called with True it blocks until there is one; with False, None stands
+for none at this moment. ``EOFError`` when there will be no more."""
 
 
 class Source(Protocol):
@@ -140,7 +144,11 @@ class Source(Protocol):
         ...
 
     def open_large(self, path: str, offset: int = 0) -> AbstractContextManager[LargeFile]:
-        """Open a file of any size. ``UnreadableFile`` when it cannot be."""
+        """Open a file of any size; one at a time. ``UnreadableFile`` when it cannot be."""
+        ...
+
+    def close(self) -> None:
+        """Close what is still open; whoever opened the source calls it."""
         ...
 
     def encode_name(self, name: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Recovery points: one record that names everything needed to recover App Service as of one moment."""

@@ -1,8 +1,8 @@
 """Which pack holds which blob: the index files, and their compact form in memory.
 
 restic, doc/design.rst, "Indexing". In memory a blob costs some 60 bytes instead of Python's 360: its id and location
-lie in flat arrays, found by an open-addressing table on the first eight bytes of the id (ids are SHA-256, so they spread
-evenly) and confirmed by the whole id.
+lie in flat arrays, found by an open-addressing table on the first eight bytes of the id (ids are SHA-256, so they
+spread evenly) and confirmed by the whole id.
 """
 
 from __future__ import annotations

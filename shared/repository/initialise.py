@@ -126,6 +126,13 @@ class KeyVaultPassword:
         return self.secrets.get(PASSWORD_SECRET)
 
 
+def choose_passwords(given: str | None, key_vault: SecretStore | None) -> Passwords:
+    """The setting where it is there, else the Key Vault where one is configured."""
+    if given or key_vault is None:
+        return GivenPassword(given)
+    return KeyVaultPassword(key_vault)
+
+
 @dataclass(frozen=True, slots=True)
 class _Election:
     repository_id: str

@@ -63,7 +63,7 @@ class BlobReader:
             body = self._whole_pack(location)
             sealed: bytes | memoryview = memoryview(body)[location.offset : location.offset + location.length]
         else:
-            sealed = self._fetch(location, location.offset, location.length)
+            sealed = self.fetch(location, location.offset, location.length)
         return open_blob(self.repository.key, sealed, blob_id, location)
 
     def tree(self, tree_id: str) -> list[dict[str, Any]]:
@@ -83,14 +83,15 @@ class BlobReader:
             if body is not None:
                 self._packs.move_to_end(location.pack)
                 return body
-        body = self._fetch(location, 0, None)
+        body = self.fetch(location, 0, None)
         with self._lock:
             self._packs[location.pack] = body
             while len(self._packs) > KEPT_TREE_PACKS:
                 self._packs.popitem(last=False)
         return body
 
-    def _fetch(self, location: Location, offset: int, length: int | None) -> bytes:
+    def fetch(self, location: Location, offset: int, length: int | None) -> bytes:
+        """Bytes of the pack that a blob lies in, as they are stored. ``Damaged`` when the pack is not there."""
         name = pack_name(location.pack)
         try:
             return self.repository.store.get(name, offset, length)

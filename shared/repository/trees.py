@@ -1,9 +1,9 @@
 """Trees: the nodes of one directory, byte for byte as Go writes them.
 
 restic's ``internal/data/node.go`` and ``tree.go``: fields in the order of the struct, ``omitempty`` ones left out,
-names through ``strconv.Quote``, then JSON with Go's escapes, nodes in ascending order of the bytes of the unquoted name, and
-a newline at the end. Names and paths are handled as raw bytes here: UTF-8, or WTF-8 where a Windows name holds a lone
-surrogate.
+names through ``strconv.Quote``, then JSON with Go's escapes, nodes in ascending order of the bytes of the unquoted
+name, and a newline at the end. Names and paths are handled as raw bytes here: UTF-8, or WTF-8 where a Windows name
+holds a lone surrogate.
 """
 
 from __future__ import annotations

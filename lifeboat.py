@@ -1,0 +1,303 @@
+"""The door for people: python lifeboat.py backup | points | show | restore | check | password
+
+Each command reads its arguments, calls one function of ``shared/`` and shapes the answer. Results go to standard
+output, with ``--json`` as one object whatever happens; progress and messages go to standard error. Exit codes: 0 done,
+1 failed, 2 wrong usage or settings, 3 done in part, 10 repository or container missing, 11 locked, 12 wrong repository
+password.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+
+from shared.errors import LifeboatError, UsageError
+from shared.settings import Settings
+from shared.terminal import Meter, bytes_text, console, duration_text, message, progress, result
+
+Json = dict[str, Any]
+
+app = typer.Typer(
+    help="Backs up App Service on Azure Stack Hub, proves the backups and restores them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+restore_app = typer.Typer(help="Bring back a component.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(restore_app, name="restore")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
+Point = Annotated[str | None, typer.Option("--point", help="Id of a recovery point.", metavar="ID")]
+
+EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1}
+
+
+@app.command()
+def backup(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Back up this component only; may be given again.")
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="A component of earlier points is meant to be missing.", metavar="NAME"),
+    ] = None,
+    allow_shrink: Annotated[
+        bool, typer.Option("--allow-shrink", help="Accept a share that is empty or has lost most of its files.")
+    ] = False,
+    new_repository: Annotated[
+        bool, typer.Option("--new-repository", help="Begin anew in a vault that somebody has emptied.")
+    ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=16, help="Shards read side by side.")] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Make a recovery point."""
+    from shared.recovery_point.backup import Backup, BackupRequest
+
+    request = BackupRequest(tuple(only or ()), tuple(without or ()), allow_shrink, new_repository, workers)
+    run = Backup(Settings.from_environment(), request)
+    done = run.progress
+    meter = Meter(lambda: (done.files, done.bytes, done.files_found if done.scanned else None), "backed up")
+    with progress(meter, quiet=as_json):
+        point = run.run()
+    answer = {
+        "status": point.status,
+        "reasons": point.reasons,
+        "point": point.point,
+        "snapshot": point.snapshot,
+        "requested": point.requested,
+        "whole": point.whole,
+        "suspect": point.suspect,
+        "components": {name: _component(component) for name, component in point.components.items()},
+        "skew_seconds": point.skew_seconds,
+        "duration_seconds": point.duration_seconds,
+    }
+    if not as_json:
+        _tell_reasons(point.reasons)
+        result(f"recovery point {point.point}: {point.status} after {duration_text(point.duration_seconds)}")
+        share = point.share
+        if share is not None and "files" in share:
+            result(
+                f"  share: {share['files']:,} files, {share['unchanged']:,} of them unchanged; "
+                f"read {bytes_text(share['bytes_read'])}, stored {bytes_text(share['bytes_stored'])}; "
+                f"snapshot {share['snapshot'][:8]}"
+            )
+    return _answer(answer, as_json)
+
+
+@app.command()
+def points(as_json: AsJson = False) -> int:
+    """List the recovery points, newest first."""
+    from shared.recovery_point.listing import list_points
+
+    listed = list_points(Settings.from_environment())
+    if not as_json:
+        _tell_reasons(listed["reasons"])
+        if not listed["points"]:
+            result("There are no recovery points yet: run 'backup'.")
+        else:
+            _table(
+                ("point", "status", "whole", "components"),
+                [
+                    (
+                        each["point"],
+                        each["status"] + (" (suspect)" if each["suspect"] else ""),
+                        "yes" if each["whole"] else "no",
+                        ", ".join(_component_text(*component) for component in each["components"].items()),
+                    )
+                    for each in listed["points"]
+                ],
+            )
+    return _answer(listed, as_json)
+
+
+@app.command()
+def show(point: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> int:
+    """Show the record of a recovery point."""
+    from shared.recovery_point.listing import show_point
+
+    record = show_point(Settings.from_environment(), point)
+    if not as_json:
+        result(orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    result(orjson.dumps(record).decode())
+    return 0
+
+
+@restore_app.command("share")
+def restore_share(
+    point: Point = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="A folder or smb://server[:port]/share/path; by default the share itself."),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option("--include", help="Restore only what matches; may be given again.", metavar="GLOB"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there and differ.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Bring back the files of the share."""
+    from shared.fileshare.shard import Progress
+    from shared.recovery_point.restore import ShareRestoreRequest
+    from shared.recovery_point.restore import restore_share as run
+
+    done = Progress()
+    request = ShareRestoreRequest(point, to, tuple(include or ()), overwrite)
+    with progress(Meter(lambda: (done.files, done.bytes, None), "restored"), quiet=as_json):
+        restored = run(Settings.from_environment(), request, progress=done)
+    outcome = restored.result
+    answer = {
+        "status": outcome.status,
+        "reasons": outcome.reasons,
+        "point": restored.point,
+        "target": restored.target,
+        "restored": outcome.restored,
+        "unchanged": outcome.unchanged,
+        "skipped": outcome.skipped,
+        "skipped_names": outcome.skipped_names,
+        "bytes": outcome.bytes,
+        "notes": restored.notes,
+    }
+    if not as_json:
+        for note in restored.notes:
+            message(note)
+        _tell_reasons(outcome.reasons)
+        result(
+            f"restored {outcome.restored:,} files ({bytes_text(outcome.bytes)}) of {restored.point} to "
+            f"{restored.target}; {outcome.unchanged:,} were there already, {outcome.skipped:,} skipped, "
+            f"{outcome.failed:,} failed"
+        )
+    return _answer(answer, as_json)
+
+
+@app.command()
+def check(
+    read_data: Annotated[bool, typer.Option("--read-data", help="Read and open every byte of every pack.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Check what the vault holds."""
+    from shared.recovery_point.check import check_vault
+    from shared.repository.checker import CheckProgress
+
+    done = CheckProgress()
+    meter = Meter(lambda: (done.trees, done.bytes_read, None), "checked trees of")
+    with progress(meter, quiet=as_json):
+        checked = check_vault(Settings.from_environment(), read_data=read_data, progress=done)
+    answer = {
+        "status": checked.status,
+        "reasons": checked.reasons,
+        "snapshots": done.snapshots,
+        "trees": done.trees,
+        "packs": done.packs,
+        "packs_read": done.packs_read,
+        "bytes_read": done.bytes_read,
+    }
+    if not as_json:
+        _tell_reasons(checked.reasons)
+        read = f", {done.packs_read:,} of them read ({bytes_text(done.bytes_read)})" if read_data else ""
+        result(f"{checked.status}: {done.snapshots:,} snapshots, {done.trees:,} trees, {done.packs:,} packs{read}")
+    return _answer(answer, as_json)
+
+
+@app.command()
+def password(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False) -> int:
+    """Print the repository password, after asking: stock restic needs it."""
+    from shared.recovery_point.listing import repository_password
+
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise UsageError("the password is shown only after asking", remedy="Run it on a terminal, or with --yes.")
+        if not typer.confirm("Show the repository password on this screen?", err=True):
+            raise UsageError("nothing was shown", remedy="")
+    value = repository_password(Settings.from_environment())
+    if not as_json:
+        result(value)
+    return _answer({"status": "ok", "reasons": [], "password": value}, as_json)
+
+
+def _answer(answer: Json, as_json: bool) -> int:
+    if as_json:
+        result(orjson.dumps(answer).decode())
+    return EXIT_CODES[answer["status"]]
+
+
+def _component(component: Json) -> Json:
+    """What ``backup`` says of a component; the record has more."""
+    keys = ("status", "files", "bytes_read", "bytes_stored", "unchanged", "finished")
+    return {key: component[key] for key in keys if key in component}
+
+
+def _component_text(name: str, component: Json) -> str:
+    files = f" ({component['files']:,} files)" if "files" in component else ""
+    return f"{name} {component['status']}{files}"
+
+
+def _tell_reasons(reasons: list[Json]) -> None:
+    shown = 20
+    for reason in reasons[:shown]:
+        message(f"{reason['code']}: {reason['message']}")
+        if reason["remedy"]:
+            message(f"  {reason['remedy']}")
+    if len(reasons) > shown:
+        message(f"and {len(reasons) - shown:,} more; --json lists them")
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command and return its exit code. Whatever goes wrong is told in the form that was asked for."""
+    as_json = "--json" in arguments
+    try:
+        code = app(args=arguments, standalone_mode=False, prog_name="lifeboat.py")
+        return int(code or 0)
+    except typer.Exit as done:
+        return done.exit_code
+    except LifeboatError as error:
+        return _failed(error, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed(LifeboatError("interrupted", remedy="Run it again: what is done is used again."), as_json)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            return _failed(UsageError(usage(), remedy="Run it with --help."), as_json)
+        if Settings.from_environment().debug:
+            raise
+        return _failed(
+            LifeboatError(
+                f"something that Lifeboat did not expect: {type(error).__name__}: {error}",
+                remedy="Run it again with LIFEBOAT_DEBUG=true and report what it prints.",
+            ),
+            as_json,
+        )
+
+
+def _failed(error: LifeboatError, as_json: bool) -> int:
+    if as_json:
+        result(orjson.dumps({"status": "failed", "reasons": [error.as_reason("lifeboat")]}).decode())
+    else:
+        message(f"lifeboat: {error}")
+        if error.remedy:
+            message(f"  {error.remedy}")
+    return error.exit_code
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,151 @@
+"""A folder of this machine as a target."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from shared.errors import TargetError
+from shared.fileshare.target import (
+    Existing,
+    NewFile,
+    NewFiles,
+    Outcome,
+    UnwritableError,
+    refuse_unsafe,
+    refuse_unsafe_on_windows,
+    temporary_path,
+)
+from shared.repository.trees import Metadata
+
+_WINDOWS = os.name == "nt"
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class LocalTarget:
+    """Restores content, times and permission bits. Windows attributes and ACLs are kept by an SMB target, or by stock
+    restic on Windows."""
+
+    writers = 2
+    granularity_ns = 100 if _WINDOWS else 1
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = os.fspath(folder.absolute())
+
+    def prepare(self) -> None:
+        try:
+            Path(self._folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TargetError(
+                f"the folder {self._folder} cannot be made: {error.strerror}",
+                remedy="Give --to a folder that you may write to.",
+            ) from error
+
+    def existing(self, folder: str) -> dict[str, Existing]:
+        found = {}
+        try:
+            with os.scandir(self._full(folder)) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        kind = "dir"
+                    else:
+                        kind = "file" if stat.S_ISREG(status.st_mode) else "link"
+                    found[entry.name] = Existing(kind, status.st_size, status.st_mtime_ns)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return found
+
+    def make_folder(self, path: str) -> None:
+        try:
+            Path(self._full(path)).mkdir(mode=0o700)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(self._full(path)).st_mode):
+                raise UnwritableError(
+                    path, "not-a-folder", f"{path}: there is something that is not a folder, or a link, in its place"
+                ) from None
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def write_small(self, files: NewFiles) -> Iterator[Outcome]:
+        while True:
+            try:
+                file = files(True)
+            except EOFError:
+                return
+            assert file is not None
+            try:
+                self._write(file)
+            except UnwritableError as error:
+                yield Outcome(file.path, 0, error.reason, error.message)
+            else:
+                yield Outcome(file.path, len(file.data))
+
+    def write_large(self, path: str, pieces: Iterable[bytes], metadata: Metadata, *, replace: bool) -> None:
+        temporary = self._full(temporary_path(path))
+        try:
+            with os.fdopen(os.open(temporary, _NEW_FILE, 0o600), "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+            self._finish(temporary, path, metadata, replace)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    def finish_folder(self, path: str, metadata: Metadata) -> None:
+        full = self._full(path)
+        try:
+            os.chmod(full, metadata.mode or 0o700)  # noqa: PTH101 - hot: once for each folder
+            os.utime(full, ns=(metadata.mtime_ns, metadata.mtime_ns))
+        except (OSError, OverflowError) as error:
+            raise _unwritable(path, error) from error
+
+    def decode_name(self, raw: bytes) -> str:
+        name = os.fsdecode(raw)
+        return refuse_unsafe_on_windows(name) if _WINDOWS else refuse_unsafe(name)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def _write(self, file: NewFile) -> None:
+        temporary = self._full(temporary_path(file.path))
+        try:
+            descriptor = os.open(temporary, _NEW_FILE, 0o600)
+            try:
+                if file.data:
+                    view = memoryview(file.data)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+            finally:
+                os.close(descriptor)
+            self._finish(temporary, file.path, file.metadata, file.replace)
+        except (OSError, OverflowError) as error:
+            Path(temporary).unlink(missing_ok=True)
+            raise _unwritable(file.path, error) from error
+
+    def _finish(self, temporary: str, path: str, metadata: Metadata, replace: bool) -> None:
+        os.utime(temporary, ns=(metadata.mtime_ns, metadata.mtime_ns))
+        os.chmod(temporary, metadata.mode or 0o600)  # noqa: PTH101 - hot: once for each file
+        full = self._full(path)
+        if not replace and os.path.lexists(full):
+            raise FileExistsError(17, "it came into being while we restored")
+        os.replace(temporary, full)  # noqa: PTH105 - hot: once for each file
+
+    def _full(self, path: str) -> str:
+        return f"{self._folder}/{path}" if path else self._folder
+
+
+def _unwritable(path: str, error: Exception) -> UnwritableError:
+    if isinstance(error, PermissionError):
+        reason = "access-denied"
+    elif isinstance(error, FileExistsError):
+        reason = "exists"
+    else:
+        reason = "io-error"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return UnwritableError(path, reason, f"{path}: {text}")

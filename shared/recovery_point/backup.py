@@ -1,0 +1,216 @@
+"""Making a recovery point: each requested component, one lock from plan to record, the record last."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from shared import VERSION
+from shared.errors import SettingsError, UsageError
+from shared.fileshare.shard import Progress
+from shared.fileshare.sources import SourceOpener
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
+from shared.recovery_point.share import ShareComponent
+from shared.repository.initialise import choose_passwords, open_or_initialise
+from shared.repository.locks import HeldLock
+from shared.repository.repository import Repository
+from shared.repository.trees import parse_rfc3339, rfc3339
+from shared.settings import Settings, ShareSettings
+from shared.storage.vault import Vault
+from shared.telemetry import Event, emit
+
+COMPONENTS = ("databases", "share", "secrets")
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    only: tuple[str, ...] = ()
+    """Components to be backed up; empty: all that are configured."""
+    without: tuple[str, ...] = ()
+    """Components of an earlier whole point whose absence is meant."""
+    allow_shrink: bool = False
+    new_repository: bool = False
+    workers: int = 1
+    """Shards that are read side by side."""
+
+
+@dataclass(slots=True)
+class Backup:
+    """One run. ``run`` returns the recorded point; an error means that nothing could begin, or that no record could
+    be written."""
+
+    settings: Settings
+    request: BackupRequest
+    progress: Progress = field(default_factory=Progress)
+    check: Callable[[], None] = lambda: None
+
+    def run(self) -> RecoveryPoint:
+        requested, configured = self._requested()
+        share = self.settings.share() if "share" in requested else None
+        began = time.monotonic()
+        now = datetime.now(UTC)
+        with Vault(self.settings.vault()) as vault:
+            vault.ensure_there(create=True)
+            catalog = Catalog(vault.records)
+            opener = self._opener(vault, share) if share else None
+            repository = self._open_repository(vault)
+            wait = share.lock_wait_seconds if share else 0
+            with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
+
+                def check() -> None:
+                    self.check()
+                    lock.check()
+
+                components, reasons = self._components(requested, repository, catalog, opener, share, check)
+                lock.check()
+                point = self._record(catalog, now, began, requested, configured, components, reasons)
+                catalog.add(point)
+        _tell(point)
+        return point
+
+    def _requested(self) -> tuple[list[str], list[str]]:
+        """What this run backs up, and what is configured. ``UsageError``, ``SettingsError``."""
+        configured = self.settings.configured()
+        for name in (*self.request.only, *self.request.without):
+            if name not in COMPONENTS:
+                raise UsageError(f"there is no component {name!r}", remedy=f"Components are {', '.join(COMPONENTS)}.")
+        for name in self.request.only:
+            if name not in configured:
+                raise SettingsError(
+                    f"the component {name!r} is not configured",
+                    remedy=f"Set {_FIRST_SETTING[name]}.",
+                    setting=_FIRST_SETTING[name],
+                )
+        if not configured:
+            raise SettingsError(
+                "nothing to back up is configured",
+                remedy=f"Set {', '.join(_FIRST_SETTING.values())}, or some of them.",
+                setting="LIFEBOAT_SHARE_URL",
+            )
+        only = self.request.only
+        return [name for name in COMPONENTS if name in (only or configured)], configured
+
+    def _opener(self, vault: Vault, share: ShareSettings) -> SourceOpener:
+        password = share.password or ""
+        if share.folder is None and not password:
+            password = vault.secret("share-password", setting="LIFEBOAT_SHARE_PASSWORD")
+        opener = SourceOpener(share, password)
+        if share.folder is None:
+            opener.describe()  # a URL that is none is told before anything is written
+        return opener
+
+    def _open_repository(self, vault: Vault) -> Repository:
+        passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+        return open_or_initialise(vault.share, vault.records, passwords, new_repository=self.request.new_repository)
+
+    def _components(
+        self,
+        requested: Sequence[str],
+        repository: Repository,
+        catalog: Catalog,
+        opener: SourceOpener | None,
+        share: ShareSettings | None,
+        check: Callable[[], None],
+    ) -> tuple[dict[str, Json], list[Json]]:
+        components: dict[str, Json] = {}
+        reasons: list[Json] = []
+        for name in requested:
+            if name == "share" and share is not None and opener is not None:
+                component = ShareComponent(
+                    settings=share,
+                    repository=repository,
+                    catalog=catalog,
+                    opener=opener,
+                    progress=self.progress,
+                    check=check,
+                    allow_shrink=self.request.allow_shrink,
+                    workers=self.request.workers,
+                )
+                components[name], why = component.back_up()
+                reasons += why
+            else:
+                components[name] = {"status": FAILED}
+                reasons.append(
+                    {
+                        "component": name,
+                        "code": "not-available",
+                        "message": f"this version of Lifeboat cannot back up {name} yet",
+                        "remedy": "Back it up by hand as Microsoft's page says; 'backup --only share' leaves it out.",
+                        "setting": _FIRST_SETTING[name],
+                    }
+                )
+        return components, reasons
+
+    def _record(
+        self,
+        catalog: Catalog,
+        now: datetime,
+        began: float,
+        requested: list[str],
+        configured: list[str],
+        components: dict[str, Json],
+        reasons: list[Json],
+    ) -> RecoveryPoint:
+        states = [component["status"] for component in components.values()]
+        if all(state == COMPLETE for state in states):
+            status = COMPLETE
+        elif all(state == FAILED for state in states):
+            status = FAILED
+        else:
+            status = PARTIAL
+        times = [parse_rfc3339(each["data_time"]) for each in components.values() if each.get("data_time")]
+        return RecoveryPoint(
+            point=new_id(now),
+            time=rfc3339(int(now.timestamp() * 1_000_000) * 1000),
+            status=status,
+            requested=requested,
+            not_configured=[name for name in COMPONENTS if name not in configured],
+            without=list(self.request.without),
+            whole=self._whole(catalog, requested, configured),
+            suspect=any(component.get("suspect") for component in components.values()),
+            components=components,
+            reasons=reasons,
+            skew_seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
+            duration_seconds=round(time.monotonic() - began, 3),
+            lifeboat=VERSION,
+        )
+
+    def _whole(self, catalog: Catalog, requested: list[str], configured: list[str]) -> bool:
+        if self.request.only or requested != [name for name in COMPONENTS if name in configured]:
+            return False
+        before = next((point for point in catalog.readable() if point.whole), None)
+        gone = set(before.requested) - set(configured) if before else set()
+        return gone <= set(self.request.without)
+
+
+_FIRST_SETTING = {
+    "databases": "LIFEBOAT_SQL_SERVER",
+    "share": "LIFEBOAT_SHARE_URL",
+    "secrets": "LIFEBOAT_KEY_VAULT_URL",
+}
+
+_EVENTS = {
+    COMPLETE: (Event.RECOVERY_POINT_COMPLETED, Event.SHARE_COMPLETED),
+    PARTIAL: (Event.RECOVERY_POINT_PARTIAL, Event.SHARE_PARTIAL),
+    FAILED: (Event.RECOVERY_POINT_FAILED, Event.SHARE_FAILED),
+}
+
+
+def _tell(point: RecoveryPoint) -> None:
+    share = point.share
+    if share is not None:
+        sizes = {key: share[key] for key in ("files", "bytes_read", "bytes_stored") if key in share}
+        emit(_EVENTS[share["status"]][1], point=point.point, **sizes)
+    emit(
+        _EVENTS[point.status][0],
+        point=point.point,
+        whole=point.whole,
+        suspect=point.suspect,
+        duration_seconds=point.duration_seconds,
+    )

@@ -1,0 +1,72 @@
+"""The catalog: all recovery points of a vault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from shared.errors import BlobNotFound, Damaged, UsageError
+from shared.recovery_point.record import RecoveryPoint, is_id
+from shared.storage.blob_store import BlobStore
+
+_PREFIX = "points/"
+_FETCHES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that cannot be read. While there is one, nothing may be deleted."""
+
+    point: str
+    error: Damaged
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    store: BlobStore
+    """The container ``recovery-points``."""
+
+    def add(self, point: RecoveryPoint) -> None:
+        """Write the record; it is the last thing that a run writes."""
+        self.store.put(_name(point.point), point.to_bytes())
+
+    def get(self, point: str) -> RecoveryPoint:
+        """``UsageError`` for an id that is none, or that no record has; ``Damaged``."""
+        if not is_id(point):
+            raise UsageError(
+                f"{point!r} is no recovery point's id", remedy="Run 'points' to see the ids: YYYYMMDDTHHMMSSZ-xxxxxx."
+            )
+        try:
+            document = self.store.get(_name(point))
+        except BlobNotFound:
+            raise UsageError(
+                f"there is no recovery point {point}", remedy="Run 'points' to see which there are."
+            ) from None
+        return RecoveryPoint.from_bytes(document, _name(point))
+
+    def ids(self) -> list[str]:
+        """Newest first."""
+        names = [blob.name.removeprefix(_PREFIX).removesuffix(".json") for blob in self.store.list(_PREFIX)]
+        return sorted(filter(is_id, names), reverse=True)
+
+    def newest_first(self) -> Iterator[RecoveryPoint | Unreadable]:
+        """Each point, read as it is asked for, a few ahead."""
+        ids = self.ids()
+        with ThreadPoolExecutor(_FETCHES_AT_ONCE, "catalog") as pool:
+            for start in range(0, len(ids), _FETCHES_AT_ONCE):
+                yield from pool.map(self._read, ids[start : start + _FETCHES_AT_ONCE])
+
+    def readable(self) -> Iterator[RecoveryPoint]:
+        """As ``newest_first``, records that cannot be read passed over."""
+        return (point for point in self.newest_first() if isinstance(point, RecoveryPoint))
+
+    def _read(self, point: str) -> RecoveryPoint | Unreadable:
+        try:
+            return self.get(point)
+        except Damaged as error:
+            return Unreadable(point, error)
+
+
+def _name(point: str) -> str:
+    return f"{_PREFIX}{point}.json"

@@ -1,0 +1,64 @@
+"""Checking what the vault holds: the repository, and that each record's snapshot is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.recovery_point.catalog import Catalog, Unreadable
+from shared.repository.checker import Checker, CheckProgress
+from shared.repository.initialise import choose_passwords, open_repository
+from shared.settings import Settings
+from shared.storage.vault import RECORDS_CONTAINER, SHARE_CONTAINER, Vault
+from shared.telemetry import Event, emit
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class CheckResult:
+    reasons: list[Json] = field(default_factory=list)
+    progress: CheckProgress = field(default_factory=CheckProgress)
+
+    @property
+    def status(self) -> str:
+        return "damaged" if self.reasons else "ok"
+
+
+def check_vault(settings: Settings, *, read_data: bool, progress: CheckProgress | None = None) -> CheckResult:
+    """Check everything in the vault; with ``read_data`` every pack is read and every blob opened.
+
+    Nothing is written, not even a lock: what a backup adds meanwhile is not looked at, what a prune takes away
+    meanwhile shows as missing.
+    """
+    result = CheckResult(progress=progress or CheckProgress())
+    with Vault(settings.vault()) as vault:
+        vault.ensure_there(create=False)
+        passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+        records = list(Catalog(vault.records).newest_first())
+        checker = Checker(open_repository(vault.share, vault.records, passwords), result.progress)
+        for finding in checker.run(read_data=read_data):
+            result.reasons.append(_reason("share", f"{SHARE_CONTAINER}/{finding.object}", finding.message))
+        snapshots = checker.snapshots()
+        named = {finding.object for finding in checker.findings}
+        for record in records:
+            blob = f"{RECORDS_CONTAINER}/points/{record.point}.json"
+            if isinstance(record, Unreadable):
+                result.reasons.append(_reason("share", blob, str(record.error)))
+            elif record.snapshot and record.snapshot not in snapshots and f"snapshots/{record.snapshot}" not in named:
+                result.reasons.append(
+                    _reason("share", blob, f"its snapshot {record.snapshot} is not in the repository")
+                )
+    if result.reasons:
+        emit(Event.REPOSITORY_DAMAGED, findings=len(result.reasons))
+    return result
+
+
+def _reason(component: str, blob: str, message: str) -> Json:
+    return {
+        "component": component,
+        "code": "damaged",
+        "message": f"{blob}: {message}",
+        "remedy": "Run 'undelete' if it was deleted; the next 'backup' stores anew what the share still has.",
+        "object": blob,
+    }

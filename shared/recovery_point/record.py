@@ -1,0 +1,87 @@
+"""The record of a recovery point. It is written last, once, and never changed.
+
+JSON in the vault's container ``recovery-points``, ``points/ID.json``. ``components`` holds, for each requested
+component, its own object with at least ``status``.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from shared.errors import Damaged
+
+COMPLETE, PARTIAL, FAILED = "complete", "partial", "failed"
+FORMAT_VERSION = 1
+_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}\Z")
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class RecoveryPoint:
+    point: str
+    """``YYYYMMDDTHHMMSSZ-`` and six hex digits."""
+    time: str
+    """When the run began, RFC 3339 in UTC."""
+    status: str
+    requested: list[str]
+    not_configured: list[str]
+    without: list[str]
+    """Components that an earlier whole point had and whose absence the operator accepted."""
+    whole: bool
+    """Everything configured was requested."""
+    suspect: bool
+    """What was found is so different from before that retention may not act on it."""
+    components: dict[str, Json]
+    reasons: list[Json] = field(default_factory=list)
+    skew_seconds: float = 0.0
+    """Between the earliest and the latest moment that a component's data stands for."""
+    duration_seconds: float = 0.0
+    lifeboat: str = ""
+    """The version that made it."""
+    version: int = FORMAT_VERSION
+
+    @property
+    def snapshot(self) -> str | None:
+        """The share's snapshot; there even where the share failed by shrinking."""
+        return self.components.get("share", {}).get("snapshot")
+
+    @property
+    def share(self) -> Json | None:
+        return self.components.get("share")
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    def to_bytes(self) -> bytes:
+        return orjson.dumps(self.to_json(), option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def from_bytes(cls, document: bytes, name: str) -> RecoveryPoint:
+        """``Damaged``, naming the blob, when it is no record that this version understands."""
+        try:
+            value = orjson.loads(document)
+            if value["version"] > FORMAT_VERSION:
+                raise Damaged(
+                    f"{name} was written by a newer Lifeboat ({value.get('lifeboat')})",
+                    remedy="Use that version or a newer one.",
+                    blob=name,
+                )
+            known = {each.name for each in fields(cls)}
+            return cls(**{key: content for key, content in value.items() if key in known})
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise Damaged(f"{name} cannot be read: {error!r}", remedy="Run 'check'.", blob=name) from error
+
+
+def new_id(now: datetime) -> str:
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def is_id(text: str) -> bool:
+    return _ID.match(text) is not None

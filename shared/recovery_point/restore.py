@@ -1,0 +1,144 @@
+"""Restoring a component of a recovery point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.errors import SettingsError, UsageError
+from shared.fileshare.local_target import LocalTarget
+from shared.fileshare.restore import RestoreResult, ShareRestore, share_folder
+from shared.fileshare.shard import Progress
+from shared.fileshare.smb_target import SmbTarget
+from shared.fileshare.target import Target
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.record import COMPLETE, FAILED, RecoveryPoint
+from shared.repository.initialise import choose_passwords, open_repository
+from shared.repository.reader import BlobReader
+from shared.repository.snapshots import load_snapshot
+from shared.settings import Settings, local_folder
+from shared.smb.endpoint import SmbEndpoint
+from shared.storage.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRestoreRequest:
+    point: str | None = None
+    """None: the newest point in which the share is good or usable in part."""
+    to: str | None = None
+    """A folder or ``smb://server[:port]/share/path``; None: the share itself."""
+    include: tuple[str, ...] = ()
+    overwrite: bool = False
+
+
+@dataclass(slots=True)
+class ShareRestored:
+    point: str
+    target: str
+    result: RestoreResult
+    notes: list[str] = field(default_factory=list)
+    """What the point lacks, and newer points that were passed over."""
+
+
+def restore_share(
+    settings: Settings,
+    request: ShareRestoreRequest,
+    *,
+    progress: Progress | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> ShareRestored:
+    """Restore the share's files. Asks for no setting that it does not use.
+
+    Errors: ``UsageError``, ``SettingsError``, those of the vault and the repository, and of the target as a whole; a
+    file that cannot be restored is a reason in the result.
+    """
+    with Vault(settings.vault()) as vault:
+        vault.ensure_there(create=False)
+        target, shown = _target(settings, vault, request.to)
+        passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+        repository = open_repository(vault.share, vault.records, passwords)
+        point, notes = _choose(Catalog(vault.records), request.point)
+        snapshot_id = point.snapshot
+        assert snapshot_id is not None, "chosen for having one"
+        repository.load_index()
+        snapshot = load_snapshot(repository, snapshot_id)
+        share = point.share or {}
+        name = share.get("source", {}).get("name")
+        folder = share_folder(BlobReader(repository), snapshot.tree, name)
+        try:
+            restore = ShareRestore(
+                repository,
+                target,
+                include=request.include,
+                overwrite=request.overwrite,
+                progress=progress,
+                check=check,
+            )
+            return ShareRestored(point.point, shown, restore.run(folder), notes)
+        finally:
+            target.close()
+
+
+def _choose(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list[str]]:
+    if point_id is not None:
+        point = catalog.get(point_id)
+        if point.snapshot is None:
+            raise UsageError(
+                f"the recovery point {point_id} has no snapshot of the share",
+                remedy="Run 'points' to see which have one.",
+            )
+        return point, _lacks(point)
+    passed_over: list[RecoveryPoint] = []
+    for point in catalog.readable():
+        share = point.share
+        if share is not None and share.get("snapshot") and share["status"] != FAILED:
+            notes = [f"passed over: {each.point}, in which the share is {_state(each)}" for each in passed_over]
+            return point, notes + _lacks(point)
+        passed_over.append(point)
+    raise UsageError(
+        "no recovery point holds a usable snapshot of the share", remedy="Run 'points' to see what there is."
+    )
+
+
+def _state(point: RecoveryPoint) -> str:
+    return str(point.share["status"]) if point.share else "not requested"
+
+
+def _lacks(point: RecoveryPoint) -> list[str]:
+    share = point.share or {}
+    if share.get("status") == COMPLETE:
+        return []
+    notes = [f"the share is {share.get('status')} in {point.point}"]
+    unreadable = share.get("unreadable", {})
+    if unreadable.get("count"):
+        first = ", ".join(line["path"] for line in unreadable["first"][:5])
+        notes.append(f"{unreadable['count']} file(s) could not be read when it was made, among them: {first}")
+    return notes
+
+
+def _target(settings: Settings, vault: Vault, to: str | None) -> tuple[Target, str]:
+    """The target, and how to name it to people."""
+    if to is None:
+        share = settings.share()
+        if share.folder is not None:
+            return LocalTarget(share.folder), share.url
+        password = share.password or vault.secret("share-password", setting="LIFEBOAT_SHARE_PASSWORD")
+        endpoint = SmbEndpoint.parse(share.url, share.username, password, setting="LIFEBOAT_SHARE_URL")
+        return SmbTarget(endpoint, settings_prefix="LIFEBOAT_SHARE"), endpoint.url
+    if to.lower().startswith("smb:"):
+        username, given = settings.restore_credentials()
+        if not username:
+            raise SettingsError(
+                "there is no user for the restore to an SMB share",
+                remedy="Set LIFEBOAT_RESTORE_USERNAME and LIFEBOAT_RESTORE_PASSWORD.",
+                setting="LIFEBOAT_RESTORE_USERNAME",
+            )
+        password = given or vault.secret("share-password", setting="LIFEBOAT_RESTORE_PASSWORD")
+        try:
+            endpoint = SmbEndpoint.parse(to, username, password)
+        except SettingsError as error:
+            raise UsageError(f"--to: {error}", remedy=error.remedy) from error
+        return SmbTarget(endpoint, settings_prefix="LIFEBOAT_RESTORE"), endpoint.url
+    folder = local_folder(to) or Path(to)
+    return LocalTarget(folder), str(folder)

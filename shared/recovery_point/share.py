@@ -1,0 +1,210 @@
+"""The component ``share`` of a recovery point: which snapshot to compare with, how it went, whether to believe it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import Damaged, LifeboatError, SettingsError, UsageError
+from shared.fileshare.backup import ShareBackup
+from shared.fileshare.shard import Progress
+from shared.fileshare.sources import SourceOpener
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
+from shared.repository.repository import Repository
+from shared.repository.snapshots import load_snapshot
+from shared.repository.trees import parse_rfc3339
+from shared.settings import ShareSettings
+
+SNAPSHOTS_TRIED = 5
+"""How many of the newest snapshots are looked at for one that can be compared with."""
+REASONS_LISTED = 100
+"""Unreadable files of which each gets a reason of its own; the record's lists go on."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What earlier points say of the share."""
+
+    baseline_files: int | None
+    """Files in the newest good or accepted snapshot."""
+    looked_ns: int | None
+    """When files that only seem unchanged were last opened."""
+    suspect: frozenset[str]
+    """Snapshots that are not to be compared with."""
+    newest: str | None
+    """Snapshot of the newest point that may be."""
+
+
+def read_history(catalog: Catalog) -> History:
+    """From the newest points, as far back as needed."""
+    baseline: int | None = None
+    fallback: int | None = None
+    looked: int | None = None
+    newest: str | None = None
+    suspect = set()
+    for point in catalog.readable():
+        share = point.share
+        if share is None or not share.get("snapshot"):
+            continue
+        if looked is None and share.get("looked"):
+            looked = parse_rfc3339(share["looked"])
+        if share["status"] == FAILED:
+            suspect.add(share["snapshot"])
+            continue
+        newest = newest or share["snapshot"]
+        if share["status"] == COMPLETE or share.get("accepted"):
+            baseline = share["files"]
+            break
+        fallback = share["files"] if fallback is None else fallback
+    return History(fallback if baseline is None else baseline, looked, frozenset(suspect), newest)
+
+
+@dataclass(slots=True)
+class ShareComponent:
+    """Backs the share up as part of a recovery point. The lock on the repository is held by the caller."""
+
+    settings: ShareSettings
+    repository: Repository
+    catalog: Catalog
+    opener: SourceOpener
+    progress: Progress
+    check: Callable[[], None]
+    allow_shrink: bool = False
+    workers: int = 1
+
+    def back_up(self) -> tuple[Json, list[Json]]:
+        """The component's object for the record, and the reasons why it is not complete.
+
+        A share that cannot be read is a result, ``failed``; ``SettingsError`` and errors of the storage are raised.
+        """
+        try:
+            return self._back_up()
+        except (SettingsError, UsageError):
+            raise
+        except LifeboatError as error:
+            return {"status": FAILED, "snapshot": None}, [error.as_reason("share")]
+
+    def _back_up(self) -> tuple[Json, list[Json]]:
+        history = read_history(self.catalog)
+        backup = ShareBackup(self.settings, self.repository, self.opener.open, self.progress, self.check)
+        started_ns = time.time_ns()
+        look = history.looked_ns is not None and (
+            started_ns - history.looked_ns >= self.settings.look_every_seconds * 1_000_000_000
+        )
+        plan = backup.plan(
+            shards=self.workers,
+            parent=self._parent(history),
+            look=look,
+            previous_version=self.opener.choose_previous_version(),
+        )
+        if len(plan["shards"]) > 1:
+            with ThreadPoolExecutor(len(plan["shards"]), "shard") as pool:
+                results = list(pool.map(lambda items: backup.backup_shard(plan, items), plan["shards"]))
+        else:
+            results = [backup.backup_shard(plan, items) for items in plan["shards"]]
+        joined = backup.join(plan, results)
+        return self._judge(history, plan, joined)
+
+    def _judge(self, history: History, plan: Json, joined: Json) -> tuple[Json, list[Json]]:
+        outcome = joined["outcome"]
+        counts = outcome["counts"]
+        files = counts["files_new"] + counts["files_changed"] + counts["files_unmodified"]
+        reasons = [
+            {
+                "component": "share",
+                "code": "unreadable-file",
+                "message": line["message"],
+                "remedy": _REMEDIES.get(line["reason"], "Run 'backup' again."),
+                "path": line["path"],
+            }
+            for line in outcome["unreadable"]["first"][:REASONS_LISTED]
+        ]
+        status = PARTIAL if outcome["unreadable"]["count"] else COMPLETE
+        shrank = self._shrank(history, files)
+        if shrank and not self.allow_shrink:
+            status = FAILED
+            reasons.insert(0, shrank)
+        looked = plan["started"] if plan["look"] or history.looked_ns is None or not plan["parent"] else None
+        component = {
+            "status": status,
+            "snapshot": joined["snapshot"],
+            "parent": plan["parent"],
+            "source": joined["source"],
+            "data_time": joined["data_time"],
+            "started": plan["started"],
+            "finished": joined["finished"],
+            "previous_version": plan["previous_version"],
+            "files": files,
+            "dirs": counts["dirs_new"] + counts["dirs_changed"] + counts["dirs_unmodified"],
+            "bytes": counts["total_bytes"],
+            "bytes_read": counts["bytes_read"],
+            "bytes_stored": counts["data_added_packed"],
+            "unchanged": counts["files_unmodified"],
+            "accepted": self.allow_shrink,
+            "suspect": shrank is not None and not self.allow_shrink,
+            "looked": looked,
+            "unreadable": outcome["unreadable"],
+            "tolerated": outcome["tolerated"],
+            "not_descended": outcome["not_descended"],
+            "without_security": outcome["without_security"],
+            "baseline_files": history.baseline_files,
+        }
+        return component, reasons
+
+    def _shrank(self, history: History, files: int) -> Json | None:
+        """The reason, where the share is empty or has lost more of its files than allowed."""
+        baseline = history.baseline_files
+        if files and (baseline is None or files >= baseline * (1 - self.settings.max_shrink)):
+            return None
+        if baseline == 0:
+            return None  # it was empty before, and that was accepted
+        was = f"{baseline} files before" if baseline is not None else "never backed up before"
+        return {
+            "component": "share",
+            "code": "share-shrank",
+            "message": f"the share holds {files} files, {was}: it may be empty, not mounted, or emptied",
+            "remedy": "Look at the share. If this is meant, run 'backup --allow-shrink' "
+            "(or raise LIFEBOAT_SHARE_MAX_SHRINK).",
+            "setting": "LIFEBOAT_SHARE_MAX_SHRINK",
+        }
+
+    def _parent(self, history: History) -> str | None:
+        """The snapshot to compare with: the newest of this share that is not suspect, recorded or not."""
+        name = self.opener.describe()
+        snapshots = sorted(self.repository.store.list("snapshots/"), key=lambda blob: blob.modified, reverse=True)
+        ids = [blob.name.rpartition("/")[2] for blob in snapshots]
+        if ids and ids[0] == history.newest:
+            return history.newest
+        for snapshot_id in [each for each in ids if each not in history.suspect][:SNAPSHOTS_TRIED]:
+            try:
+                snapshot = load_snapshot(self.repository, snapshot_id)
+            except Damaged:
+                continue
+            if (snapshot.hostname, snapshot.paths) == name:
+                return snapshot_id
+        return history.newest if history.newest in ids else None
+
+
+_REMEDIES = {
+    "access-denied": "Give the user of LIFEBOAT_SHARE_USERNAME the right to read it (Backup Operators have it).",
+    "sharing-violation": "Somebody holds it open without sharing: run 'backup' again, set "
+    "LIFEBOAT_SHARE_PREVIOUS_VERSION, or name it in LIFEBOAT_SHARE_TOLERATE.",
+    "vanished": "It was deleted while the run went on; if that is normal, name it in LIFEBOAT_SHARE_TOLERATE.",
+    "changed-while-read": "It is written to all the time: set LIFEBOAT_SHARE_PREVIOUS_VERSION, or name it in "
+    "LIFEBOAT_SHARE_TOLERATE.",
+}
+
+
+def newest_with_share(catalog: Catalog) -> RecoveryPoint | None:
+    """The newest point in which the share is good or usable in part."""
+    for point in catalog.readable():
+        share = point.share
+        if share is not None and share.get("snapshot") and share["status"] in (COMPLETE, PARTIAL):
+            return point
+    return None

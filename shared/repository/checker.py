@@ -1,0 +1,232 @@
+"""Checking a repository: its structure, and on demand every byte.
+
+Notices what stock ``restic check`` does too, and beyond it: sizes that are not the sum of their blobs, trees that are
+not sorted or not written as Go writes them, packs that mix trees and data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.errors import BlobNotFound, Damaged
+from shared.repository.crypto import read_key_file
+from shared.repository.index import IndexedBlob, Location
+from shared.repository.packs import pack_bytes, pack_name, parse_pack
+from shared.repository.reader import BlobReader, open_blob
+from shared.repository.repository import Repository
+from shared.repository.snapshots import load_snapshot
+from shared.repository.trees import parse_tree, unquote
+
+READS_AT_ONCE = 3
+MOST_FINDINGS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    object: str
+    """The blob's name in the container ``share``."""
+    message: str
+
+
+@dataclass(slots=True)
+class CheckProgress:
+    """Counters that a display may read at any time."""
+
+    packs: int = 0
+    packs_read: int = 0
+    bytes_read: int = 0
+    trees: int = 0
+    snapshots: int = 0
+
+
+@dataclass(slots=True)
+class Checker:
+    """One check. ``run`` returns the findings, at most a thousand; none means that everything is as it should be."""
+
+    repository: Repository
+    progress: CheckProgress = field(default_factory=CheckProgress)
+    check: Callable[[], None] = lambda: None
+    findings: list[Finding] = field(default_factory=list)
+    _packs: dict[bytes, tuple[IndexedBlob, ...]] = field(default_factory=dict)
+    _present: dict[bytes, int] = field(default_factory=dict)
+    _snapshots: set[str] = field(default_factory=set)
+
+    def run(self, *, read_data: bool = False) -> list[Finding]:
+        self._check_keys()
+        self._present = self.repository.list_packs()
+        self._check_index()
+        self._check_packs()
+        self._check_snapshots()
+        if read_data:
+            self._read_data()
+        return self.findings
+
+    def snapshots(self) -> set[str]:
+        """Ids of the snapshots that are there, after ``run``."""
+        return self._snapshots
+
+    def _found(self, name: str, message: str) -> None:
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(Finding(name, message))
+
+    def _check_keys(self) -> None:
+        for blob in self.repository.store.list("keys/"):
+            body = self.repository.store.get(blob.name)
+            if hashlib.sha256(body).hexdigest() != blob.name.rpartition("/")[2]:
+                self._found(blob.name, "the key file does not have the hash that is its name")
+                continue
+            try:
+                read_key_file(body, "")
+            except Damaged as error:
+                self._found(blob.name, str(error))
+
+    def _check_index(self) -> None:
+        for blob in self.repository.store.list("index/"):
+            self.check()
+            try:
+                document = self.repository.load_unpacked(blob.name)
+                self.repository.index.add_file(document)
+                for pack in document["packs"]:
+                    blobs = tuple(_indexed(fields) for fields in pack["blobs"])
+                    self._packs[bytes.fromhex(pack["id"])] = blobs
+            except BlobNotFound:
+                continue  # a prune replaced it since the listing
+            except (Damaged, KeyError, TypeError, ValueError) as error:
+                self._found(blob.name, f"the index cannot be read: {error}")
+
+    def _check_packs(self) -> None:
+        """Each pack that an index names: there, as long as its blobs say, and of one kind."""
+        self.progress.packs = len(self._packs)
+        for pack_id, blobs in self._packs.items():
+            name = pack_name(pack_id)
+            size = self._present.get(pack_id)
+            if size is None:
+                self._found(name, "an index names the pack, and it is not there")
+                continue
+            if size != pack_bytes(blobs):
+                self._found(name, f"the pack is {size} bytes long, by its index {pack_bytes(blobs)}")
+            if len({blob.is_tree for blob in blobs}) > 1:
+                self._found(name, "the pack mixes trees and data")
+
+    def _check_snapshots(self) -> None:
+        seen: set[str] = set()
+        reader = BlobReader(self.repository)
+        for snapshot_id in self.repository.list_ids("snapshots"):
+            self.check()
+            try:
+                snapshot = load_snapshot(self.repository, snapshot_id)
+            except Damaged as error:
+                self._found(error.object or f"snapshots/{snapshot_id}", str(error))
+                continue
+            self._snapshots.add(snapshot_id)
+            self.progress.snapshots += 1
+            pending = [snapshot.tree]
+            while pending:
+                tree = pending.pop()
+                if tree not in seen:
+                    seen.add(tree)
+                    pending += self._check_tree(reader, tree)
+
+    def _check_tree(self, reader: BlobReader, tree: str) -> list[str]:
+        """Returns the trees below it."""
+        self.check()
+        self.progress.trees += 1
+        try:
+            body = reader.load(bytes.fromhex(tree), tree=True)
+            nodes = parse_tree(body)
+        except Damaged as error:
+            self._found(error.object or tree, str(error))
+            return []
+        if not body.endswith(b"\n"):
+            self._found(tree, "the tree does not end in a newline, as restic writes it")
+        below, last = [], b""
+        for number, node in enumerate(nodes):
+            name = unquote(node["name"])
+            if number and name <= last:
+                self._found(tree, f"the tree is not sorted, or names {node['name']!r} twice")
+            last = name
+            self._check_node(tree, node)
+            if node.get("subtree"):
+                below.append(node["subtree"])
+        return below
+
+    def _check_node(self, tree: str, node: dict[str, Any]) -> None:
+        name = node["name"]
+        if node.get("type") == "dir":
+            if not node.get("subtree"):
+                self._found(tree, f"the folder {name!r} has no tree")
+            return
+        if node.get("type") != "file":
+            return
+        if node.get("content") is None:
+            self._found(tree, f"the file {name!r} has no list of blobs")
+            return
+        total = 0
+        for blob_id in node["content"]:
+            location = self.repository.index.find(bytes.fromhex(blob_id), tree=False)
+            if location is None:
+                self._found(blob_id, f"no index names the blob, which the file {name!r} needs")
+                return
+            total += location.plain_bytes
+        if total != node.get("size", 0):
+            self._found(tree, f"the file {name!r} has size {node.get('size', 0)}, its blobs are {total} bytes long")
+
+    # --- every byte ---
+
+    def _read_data(self) -> None:
+        packs = sorted(set(self._packs) & set(self._present))
+        with ThreadPoolExecutor(READS_AT_ONCE, "check") as pool:
+            for start in range(0, len(packs), 64):
+                for pack_id, messages in zip(
+                    packs[start : start + 64], pool.map(self._read_pack, packs[start : start + 64]), strict=True
+                ):
+                    for message in messages:
+                        self._found(pack_name(pack_id), message)
+
+    def _read_pack(self, pack_id: bytes) -> list[str]:
+        self.check()
+        try:
+            body = self.repository.store.get(pack_name(pack_id))
+        except BlobNotFound:
+            return ["the pack is not there any more"]
+        self.progress.packs_read += 1
+        self.progress.bytes_read += len(body)
+        if hashlib.sha256(body).digest() != pack_id:
+            return ["the pack does not have the hash that is its name"]
+        return list(self._check_blobs(pack_id, body))
+
+    def _check_blobs(self, pack_id: bytes, body: bytes) -> Iterator[str]:
+        key = self.repository.key
+        try:
+            blobs = parse_pack(key, body)
+        except Damaged as error:
+            yield str(error)
+            return
+        if sorted(blobs) != sorted(self._packs[pack_id]):
+            yield "the pack's header and the index list different blobs"
+        view = memoryview(body)
+        for blob in blobs:
+            location = Location(pack_id, blob.offset, blob.length, blob.plain_length)
+            try:
+                plain = open_blob(key, view[blob.offset : blob.offset + blob.length], blob.id, location)
+            except Damaged as error:
+                yield str(error)
+                continue
+            if len(plain) != location.plain_bytes:
+                yield f"blob {blob.id.hex()} is {len(plain)} bytes long, by the header {location.plain_bytes}"
+
+
+def _indexed(fields: dict[str, Any]) -> IndexedBlob:
+    return IndexedBlob(
+        bytes.fromhex(fields["id"]),
+        fields["type"] == "tree",
+        fields["offset"],
+        fields["length"],
+        fields.get("uncompressed_length", 0),
+    )
