@@ -17,12 +17,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.standins.azurite import API_VERSION, KEY, Azurite
 from tests.standins.certificate import Certificate
 from tests.standins.faults import Call, CutConnection, Faults, Kind, Reply
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobClient
 
 BUFFER_BYTES = 1 << 20
 _OPERATIONS = {"comp", "restype", "snapshot", "versionid", "deletetype"}
@@ -400,7 +403,7 @@ def _exists(request: _Request, proxy: RightsProxy) -> bool:
         return bool(client.exists())
 
 
-def _blob_client(request: _Request, proxy: RightsProxy):  # type: ignore[no-untyped-def]
+def _blob_client(request: _Request, proxy: RightsProxy) -> BlobClient:
     """The stand-in's own client at the emulator, with all rights."""
     from azure.core.credentials import AzureNamedKeyCredential
     from azure.storage.blob import BlobClient
