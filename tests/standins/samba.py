@@ -6,8 +6,8 @@ started by root (it changes to the user of each session); anything that keeps it
 ``SambaCannotStart`` with the reason in plain words.
 
 Shares: ``data`` (full rights), ``limited`` (the same folder, as the user ``nobody``, so that file modes deny),
-``sealed`` (the same folder, encryption demanded by the share alone), ``versions`` (previous versions from
-``.snapshots/@GMT-YYYY.MM.DD-HH.MM.SS`` inside the folder).
+``limitedacl`` (the same with NT rights instead of modes), ``sealed`` (the same folder, encryption demanded by the
+share alone), ``versions`` (previous versions from ``.snapshots/@GMT-YYYY.MM.DD-HH.MM.SS`` inside the folder).
 """
 
 from __future__ import annotations
@@ -200,6 +200,7 @@ class Samba:
                     "[versions]",
                     *share,
                     "vfs objects = shadow_copy2",
+                    f"shadow:mountpoint = {self.root}",
                     "shadow:snapdir = .snapshots",
                     "shadow:sort = desc",
                     "",
