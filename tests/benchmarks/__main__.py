@@ -1,6 +1,7 @@
 """python -m tests.benchmarks: Lifeboat beside its peers, in one run. See README.md."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.standins.samba import SambaCannotStart
 
 def main() -> int:
     arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended too
     cases = all_cases(arguments.workers)
     if arguments.list:
         for case in cases:
@@ -39,7 +41,7 @@ def main() -> int:
                 ]
                 results = run_case(case, served, rounds=rounds, quick=arguments.quick, contenders=contenders)
                 healthy &= not any(r.problem and r.runs for r in results)
-                parts.append(report.table(case, results))
+                parts.append(report.table(case, case.dataset(arguments.quick), results))
                 print(parts[-1], flush=True)
     except SambaCannotStart as error:
         print(f"the benchmarks need Samba: {error}", file=sys.stderr)
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="alternating rounds (3; 1 with --quick)")
     parser.add_argument(
-        "--workers", type=int, nargs="*", default=[], metavar="N", help="measure Lifeboat with this fan-out too"
+        "--workers", type=int, nargs="*", default=[2], metavar="N", help="measure Lifeboat with this fan-out too"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     parser.add_argument("--list", action="store_true", help="show the cases and end")

@@ -192,12 +192,12 @@ RCLONE = Rclone("rclone, default")
 RCLONE_SMALL = Rclone(
     "rclone, tuned",
     ("--transfers", "16", "--no-check-dest", "--buffer-size", "0", *_UNCHECKED),
-    ("--checkers", "16", *_UNCHECKED),
+    ("--fast-list", *_UNCHECKED),
 )
 RCLONE_SMALL_FAR = Rclone(
     "rclone, tuned",
     ("--transfers", "128", "--checkers", "64", "--no-check-dest", "--buffer-size", "0", *_UNCHECKED),
-    ("--checkers", "64", *_UNCHECKED),
+    ("--fast-list", "--checkers", "64", *_UNCHECKED),
 )
 RCLONE_BIG = Rclone(
     "rclone, tuned",

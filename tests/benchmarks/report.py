@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.benchmarks.cases import Case
 from tests.benchmarks.contenders import PROJECT, versions
+from tests.benchmarks.datasets import Dataset
 from tests.benchmarks.runner import Result, Run
 from tests.benchmarks.servers import samba_version
 
@@ -47,6 +48,8 @@ def heading(rounds: int, quick: bool, round_trips: dict[float, float]) -> str:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True, check=False
     ).stdout.strip()
+    load = os.getloadavg()[0]
+    busy = f" **Not alone on the machine: load {load:.1f} before the first run.**" if load > 1 else ""
     measured = "".join(f", {asked:g} ms of round trip measured as {real:.1f}" for asked, real in round_trips.items())
     return "\n".join(
         [
@@ -55,19 +58,20 @@ def heading(rounds: int, quick: bool, round_trips: dict[float, float]) -> str:
             f"{platform.release().split('-')[0]}, Python {platform.python_version()}){measured}. "
             f"Lifeboat {commit or 'without a commit'}; {'; '.join(versions())}. "
             f"Medians of {rounds} alternating round{'s' if rounds > 1 else ''}"
-            f"{', **quick: small data, the figures mean little**' if quick else ''}.",
+            f"{', **quick: small data, the figures mean little**' if quick else ''}.{busy}",
         ]
     )
 
 
-def table(case: Case, results: Sequence[Result]) -> str:
+def table(case: Case, dataset: Dataset, results: Sequence[Result]) -> str:
     far = (
         f", {case.distance.round_trip_ms:g} ms SMB round trip, {case.distance.latency_ms:g} ms blob latency"
         if case.distance.latency_ms
         else ""
     )
     reference = next((r for r in results if r.contender.startswith(case.reference) and r.runs), None)
-    lines = [f"### {case.name}: {case.title}, {case.phase.value}{far}", ""]
+    what = f"{dataset.files:,} files, {dataset.bytes / 1e6:,.0f} MB"
+    lines = [f"### {case.name}: {case.phase.value}, {what}{far}", ""]
     if reference is not None:
         asked = f" Asked of Lifeboat: {case.asked}." if case.asked else ""
         lines += [f"Times as fast as {reference.contender}: median of pairs (lowest to highest).{asked}", ""]
