@@ -168,7 +168,7 @@ class SmbClient:
                     self.operations.list_directory,
                     path,
                     security,
-                    unanswered=lambda why: Unreadable(path, "no-answer", 0, why),
+                    unanswered=lambda reason, why: Unreadable(path, reason, 0, why),
                 )
             if wait:
                 raise EOFError
@@ -196,7 +196,7 @@ class SmbClient:
                 request,
                 small_limit_bytes,
                 security,
-                unanswered=lambda why: Unreadable(request.path, "no-answer", 0, why, request),
+                unanswered=lambda reason, why: Unreadable(request.path, reason, 0, why, request),
             )
 
         return self._pump(source)
@@ -212,7 +212,7 @@ class SmbClient:
                 0,
                 self.operations.look,
                 request,
-                unanswered=lambda why: Unreadable(request.path, "no-answer", 0, why, request),
+                unanswered=lambda reason, why: Unreadable(request.path, reason, 0, why, request),
             )
 
         return self._pump(source)
@@ -299,7 +299,7 @@ class SmbClient:
             return _Task(
                 len(request.data),
                 lambda: self.operations.write(request, again=next(attempts) > 0),
-                unanswered=lambda why: Unwritten(request, "no-answer", 0, why),
+                unanswered=lambda reason, why: Unwritten(request, reason, 0, why),
             )
 
         return self._pump(source)
@@ -458,9 +458,9 @@ class SmbClient:
                         else:
                             yield stop.value
                     except wire.BadReply as error:
-                        cause = f"the server's reply cannot be read: {error}"
-                        self.lost(ConnectionLost(cause))
-                        break
+                        in_flight.discard(task)
+                        bytes_in_flight -= task.estimate_bytes
+                        yield task.nonsense(error)
                     else:
                         in_flight.discard(task)
                         bytes_in_flight -= task.estimate_bytes
@@ -541,7 +541,7 @@ class _Task(Generic[T]):
         estimate_bytes: int,
         operation: Callable[..., Steps[T]],
         *arguments: Any,
-        unanswered: Callable[[str], T] | None = None,
+        unanswered: Callable[[str, str], T] | None = None,
     ) -> None:
         self.estimate_bytes = estimate_bytes
         self.losses = 0
@@ -578,7 +578,13 @@ class _Task(Generic[T]):
         """The outcome for a request that the server answers never, or by breaking the connection each time."""
         if self.losses < _LOSSES_OF_ONE or self._unanswered is None:
             return None
-        return self._unanswered(why)
+        return self._unanswered("no-answer", why)
+
+    def nonsense(self, error: wire.BadReply) -> T:
+        """The outcome for a request whose answer cannot be read; asking again would bring the same."""
+        if self._unanswered is None:
+            raise SourceError(f"the server's reply cannot be read: {error}") from error
+        return self._unanswered("bad-reply", f"the server's reply cannot be read: {error}")
 
 
 def _filetime(gmt_name: str) -> int:

@@ -170,10 +170,10 @@ class Operations:
                 self._halfway()
                 break
             self._halfway_failures = 0
+            if opened.size > limit or len(data) > limit:
+                return TooLarge(request, opened)
             if complete:
                 return FileRead(request, opened, data, descriptor, denied)
-            if opened.size > limit:
-                return TooLarge(request, opened)
             if opened.size >= self.read_bytes or opened.size <= expected:
                 break
             expected = opened.size

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from shared.smb.client import SmbClient
 
 
+_LOSSES_WITHOUT_PROGRESS = 3
+
+
 class _Handle(NamedTuple):
     """A file that is open on the server."""
 
@@ -56,6 +59,7 @@ class FileStream:
         self._inbox = Inbox()
         self._ahead: deque[_Ahead] = deque()
         self._next_offset = offset
+        self._losses = 0
         self._ended = False
         self._finished = False
         self._handle: _Handle | None = None
@@ -89,11 +93,19 @@ class FileStream:
                 break
             try:
                 view = self._next_view()
-            except (ConnectionLost, wire.BadReply) as loss:
-                self._client.lost(loss if isinstance(loss, ConnectionLost) else ConnectionLost(str(loss)))
+            except wire.BadReply as error:
+                self.close()
+                why = f"the server's reply cannot be read: {error}"
+                raise FileUnreadable(Unreadable(self.path, "bad-reply", 0, why)) from error
+            except ConnectionLost as loss:
+                self._client.lost(loss)
+                self._losses += 1
+                if self._losses > _LOSSES_WITHOUT_PROGRESS:
+                    raise FileUnreadable(Unreadable(self.path, "no-answer", 0, str(loss))) from loss
                 continue
             if view is not None:
                 self.position += len(view)
+                self._losses = 0
                 self._client.progress()
                 return view
         raise StopIteration
