@@ -28,6 +28,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 
+def printable(text: str) -> str:
+    """``text`` fit for JSON and terminals: a lone surrogate, which a file's name may hold, is written ``\\udNNN``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class LifeboatError(Exception):
     """Something that an operator has to know.
 
@@ -62,12 +67,12 @@ class LifeboatError(Exception):
         reason: dict[str, Any] = {
             "component": component,
             "code": self.code,
-            "message": str(self),
+            "message": printable(str(self)),
             "remedy": self.remedy,
         }
         for key in ("setting", "path", "object"):
             if getattr(self, key):
-                reason[key] = getattr(self, key)
+                reason[key] = printable(getattr(self, key))
         return reason
 
 

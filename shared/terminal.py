@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shared.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,11 +39,11 @@ def duration_text(seconds: float) -> str:
 
 
 def message(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is where people are spoken to
+    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - this is where people are spoken to
 
 
 def result(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(printable(text), flush=True)  # noqa: T201
 
 
 def console() -> Console:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from shared.errors import printable
+
 MOST_LISTED = 1000
 """Of each list so many are kept; the counts are always whole."""
 
@@ -49,7 +51,7 @@ class PathList:
     def append(self, path: str, reason: str, message: str) -> None:
         self.count += 1
         if len(self.first) < MOST_LISTED:
-            self.first.append({"path": path, "reason": reason, "message": message})
+            self.first.append({"path": printable(path), "reason": reason, "message": printable(message)})
 
     def add(self, other: PathList) -> None:
         self.count += other.count

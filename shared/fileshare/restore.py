@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import Damaged, UsageError
+from shared.errors import Damaged, UsageError, printable
 from shared.fileshare.channel import Channel
 from shared.fileshare.patterns import Patterns
 from shared.fileshare.shard import Progress
@@ -355,7 +355,7 @@ class ShareRestore:
         with self._lock:
             self._result.skipped += 1
             if len(self._result.skipped_names) < NAMES_LISTED:
-                self._result.skipped_names.append(path)
+                self._result.skipped_names.append(printable(path))
                 remedy = "Run it again with --overwrite to replace it." if code == "exists" else ""
                 self._result.reasons.append(_reason(code, path, message, remedy))
 
@@ -375,7 +375,13 @@ class ShareRestore:
 
 
 def _reason(code: str, path: str, message: str, remedy: str) -> Json:
-    return {"component": "share", "code": code, "message": message, "remedy": remedy, "path": path}
+    return {
+        "component": "share",
+        "code": code,
+        "message": printable(message),
+        "remedy": remedy,
+        "path": printable(path),
+    }
 
 
 def _ranges(
