@@ -105,12 +105,28 @@ class KdfCost:
     p: int = 1
 
 
+MOST_KDF_BYTES = 512 << 20
+MOST_KDF_WORK = 1 << 26
+"""What a key file may ask for, far above what any restic writes: more memory, or more work (N * r * p) is refused."""
+
+
 def derive(password: str, salt: bytes, cost: KdfCost) -> MasterKey:
-    """The key that a password stands for (RFC 7914; 64 bytes: encrypt, k, r)."""
+    """The key that a password stands for (RFC 7914; 64 bytes: encrypt, k, r). ``Damaged``: no such cost.
+
+    Bytes of the environment that are no UTF-8 count as they are, as for restic.
+    """
     room = 128 * cost.r * (cost.n + cost.p + 2) + (1 << 20)
-    return MasterKey.from_bytes(
-        hashlib.scrypt(password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, dklen=64, maxmem=room)
-    )
+    if room > MOST_KDF_BYTES or cost.n * cost.r * cost.p > MOST_KDF_WORK:
+        raise Damaged(f"a key file asks for scrypt with N={cost.n}, r={cost.r}, p={cost.p}, more than any restic does")
+    secret = password.encode("utf-8", "surrogateescape")
+    try:
+        return MasterKey.from_bytes(
+            hashlib.scrypt(secret, salt=salt, n=cost.n, r=cost.r, p=cost.p, dklen=64, maxmem=room)
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Damaged(
+            f"a key file asks for scrypt with N={cost.n}, r={cost.r}, p={cost.p}, which cannot be: {error}"
+        ) from error
 
 
 def write_key_file(master: MasterKey, password: str, *, created: str, cost: KdfCost | None = None) -> bytes:
@@ -143,10 +159,15 @@ def read_key_file(key_file: bytes, password: str) -> MasterKey | None:
         salt, data = base64.b64decode(fields["salt"]), base64.b64decode(fields["data"])
     except (orjson.JSONDecodeError, KeyError, ValueError, TypeError) as error:
         raise Damaged(f"a key file cannot be read: {error}") from error
+    derived = derive(password, salt, cost)
     try:
-        return MasterKey.from_json(derive(password, salt, cost).open(data))
+        document = derived.open(data)
     except Damaged:
         return None
+    try:
+        return MasterKey.from_json(document)
+    except (orjson.JSONDecodeError, KeyError, ValueError, TypeError) as error:
+        raise Damaged(f"a key file holds no master key: {error!r}") from error
 
 
 def _b64(raw: bytes) -> str:

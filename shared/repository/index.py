@@ -145,7 +145,7 @@ class BlobIndex:
         try:
             with self._lock:
                 for pack in document["packs"]:
-                    pack_id = fromhex(pack["id"])
+                    pack_id = _id(pack["id"])
                     if present is not None and pack_id not in present:
                         left_out += 1
                         continue
@@ -154,8 +154,11 @@ class BlobIndex:
                     data.reserve(len(pack["blobs"]))
                     trees.reserve(len(pack["blobs"]))
                     for blob in pack["blobs"]:
+                        blob_id = fromhex(blob["id"])
+                        if len(blob_id) != ID_BYTES:
+                            raise ValueError(f"{blob['id']!r} is no id")
                         (trees if blob["type"] == "tree" else data).add(
-                            fromhex(blob["id"]),
+                            blob_id,
                             number,
                             blob["offset"],
                             blob["length"],
@@ -192,6 +195,13 @@ class BlobIndex:
             number = self._pack_numbers[pack_id] = len(self._pack_numbers)
             self._pack_ids += pack_id
         return number
+
+
+def _id(text: str) -> bytes:
+    raw = bytes.fromhex(text)
+    if len(raw) != ID_BYTES:
+        raise ValueError(f"{text!r} is no id")
+    return raw
 
 
 def index_documents(packs: list[IndexedPack]) -> Iterator[bytes]:

@@ -68,12 +68,13 @@ def unquote(quoted: str) -> bytes:
         if match is None:
             raise Damaged(f"a name ends in the middle of an escape: {quoted!r}")
         byte, short, long, octal, single = match.groups()
-        if byte:
-            out.append(int(byte, 16))
-        elif octal:
-            out.append(int(octal, 8))
+        code = int(octal, 8) if octal else int(byte or short or long or "0", 16)
+        if code > (0xFF if octal else 0x10FFFF):
+            raise Damaged(f"a name holds an escape for no character: {quoted!r}")
+        if byte or octal:
+            out.append(code)
         elif short or long:
-            out += chr(int(short or long, 16)).encode("utf-8", "surrogatepass")
+            out += chr(code).encode("utf-8", "surrogatepass")
         elif single in _GO_UNESCAPES:
             out.append(_GO_UNESCAPES[single])
         else:
