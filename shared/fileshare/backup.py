@@ -20,8 +20,10 @@ import orjson
 
 from shared import PROGRAM_VERSION
 from shared.errors import Damaged, SourceNotFound
+from shared.fileshare.fingerprints import Fingerprints, index_state, still_indexed
 from shared.fileshare.outcome import Outcome
 from shared.fileshare.patterns import Patterns
+from shared.fileshare.scan import Scan
 from shared.fileshare.shard import Item, Options, Progress, Shard
 from shared.fileshare.source import FOLDER, Listing, Source
 from shared.repository.presence import missing_content
@@ -51,12 +53,22 @@ class ShareBackup:
     progress: Progress | None = None
     check: Callable[[], None] = lambda: None
     """Called often; raises to end the run."""
+    scan: Scan | None = None
+    """A scan of the whole share that was begun ahead, for a plan with one shard."""
 
-    def plan(self, *, shards: int, parent: str | None, look: bool, previous_version: int | None = None) -> Json:
+    def plan(
+        self,
+        *,
+        shards: int,
+        parent: str | None,
+        look: bool,
+        previous_version: int | None = None,
+        fingerprints: Json | None = None,
+    ) -> Json:
         """Cut the share into at most ``shards`` shards.
 
         ``parent``: id of the snapshot to compare with; one that cannot be read counts as none. ``look``: open each
-        file that only seems unchanged.
+        file that only seems unchanged. ``fingerprints``: what ``join`` said of them for the parent.
         """
         started = rfc3339(time.time_ns())
         self._load_index()
@@ -75,6 +87,7 @@ class ShareBackup:
             "parent": parent if parent_tree else None,
             "look": look,
             "previous_version": previous_version,
+            "fingerprints": self._usable(fingerprints) if parent_tree and not look else [],
             "spine": spine,
             "shards": dealt,
         }
@@ -98,6 +111,7 @@ class ShareBackup:
             tolerate=Patterns(self.settings.tolerate),
             look=plan["look"],
         )
+        reader = BlobReader(self.repository)
         deadline = None if budget_seconds is None else time.monotonic() + budget_seconds
         with (
             closing(self.open_source(plan["previous_version"])) as source,
@@ -106,17 +120,20 @@ class ShareBackup:
             shard = Shard(
                 source,
                 writer,
-                BlobReader(self.repository),
+                reader,
                 options,
+                fingerprints=Fingerprints.load(reader, plan["fingerprints"], options.digest()),
                 progress=self.progress,
                 deadline=deadline,
                 check=self.check,
             )
-            result = shard.run([Item(**item) for item in items], continue_from)
+            scan, self.scan = self.scan, None
+            result = shard.run([Item(**item) for item in items], continue_from, scan)
         return {
             "done": result.done,
             "continue_from": result.continue_from,
             "nodes": result.nodes,
+            "fingerprints": result.fingerprints,
             "outcome": result.outcome.to_json(),
         }
 
@@ -190,8 +207,18 @@ class ShareBackup:
             "data_time": data_time,
             "finished": ended,
             "source": {"hostname": source.hostname, "path": source.path, "name": source.name},
+            "fingerprints": {
+                "blobs": [result["fingerprints"] for result in results if result["fingerprints"]],
+                "index": index_state(self.repository),
+            },
             "outcome": outcome.to_json(),
         }
+
+    def _usable(self, fingerprints: Json | None) -> list[str]:
+        """The blobs of fingerprints that hold: nothing that their trees refer to can be missing."""
+        if not fingerprints or self.repository.missing_packs:
+            return []
+        return list(fingerprints["blobs"]) if still_indexed(self.repository, fingerprints["index"]) else []
 
     def _load_index(self) -> None:
         """Learn what is stored; packs that are gone, though an index names them, count as not stored."""

@@ -2,12 +2,12 @@
 
 Threads, and what flows between them through bounded channels:
 
-    scan  -> look   files that seem unchanged, where the run looks at them
-    scan, look -> small, large   files to be read
+    scan -> compare   listings (scan.py)
+    compare -> look   files that seem unchanged, where the run looks at them
+    compare, look -> small, large   files to be read
     small, large -> work   contents to be hashed, sealed and packed (several workers)
 
-Whoever finishes the last thing in a folder builds the folder's tree and hands its node to the folder above. A folder in
-which nothing changed keeps its parent's tree id and is neither built nor hashed.
+What is finished goes to the assembly (assembly.py), which puts the trees together.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
-from shared.errors import Damaged, SourceNotFound
+from shared.errors import SourceNotFound
+from shared.fileshare.assembly import Assembly, Fields, Folder
 from shared.fileshare.channel import Channel
 from shared.fileshare.chunker import MIN_CHUNK_BYTES, chunk_stream, chunks
+from shared.fileshare.fingerprints import Fingerprints, options_digest
 from shared.fileshare.outcome import Counts, Outcome
 from shared.fileshare.patterns import Patterns
+from shared.fileshare.scan import Scan
 from shared.fileshare.source import (
     FILE,
     FOLDER,
@@ -39,7 +41,7 @@ from shared.fileshare.source import (
     UnreadableFile,
 )
 from shared.repository.reader import BlobReader
-from shared.repository.trees import Metadata, dir_node, file_node, go_json, quote, rfc3339, tree_bytes, unquote
+from shared.repository.trees import Metadata, file_node, quote, rfc3339, unquote
 from shared.repository.writer import BlobWriter
 
 FILES_QUEUED = 20_000
@@ -49,8 +51,6 @@ BYTES_QUEUED = 32 << 20
 BATCH_FILES = 64
 BATCH_BYTES = 1 << 20
 NO_FILE_ID = (0, 0xFFFFFFFFFFFFFFFF)
-
-Fields = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,10 @@ class Options:
     """Open each file that only seems unchanged: the listing may be stale."""
     workers: int = 2
     """Threads that hash, compress and seal."""
+
+    def digest(self) -> str:
+        """Stands for what decides which entries of a listing are backed up."""
+        return options_digest(self.include.patterns, self.exclude.patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,32 +101,8 @@ class ShardResult:
     nodes: dict[str, str]
     """Each finished item's directory node, as JSON text."""
     outcome: Outcome
-
-
-class _Folder:
-    """A folder whose content is not all stored yet."""
-
-    __slots__ = ("above", "changed", "item", "kept", "known", "metadata", "name", "nodes", "path", "tree", "waiting")
-
-    def __init__(
-        self, path: str, name: bytes, above: _Folder | None, item: Item, tree: str | None, known: Fields | None
-    ) -> None:
-        self.path = path
-        self.name = name
-        self.above = above
-        self.item = item
-        self.tree = tree
-        """The folder's tree in the parent snapshot."""
-        self.known = known
-        """The folder's node in the parent snapshot."""
-        self.metadata: Metadata | None = None
-        self.nodes: list[tuple[bytes, bytes | Fields]] = []
-        """Finished nodes: the parent's JSON object where nothing changed, else the bytes to be written."""
-        self.kept = 0
-        """How many nodes the parent's tree has."""
-        self.changed = tree is None
-        self.waiting = 1
-        """Things in it that are not finished; one stands for the listing itself."""
+    fingerprints: str | None = None
+    """Where it is done: the data blob with the fingerprints of its folders."""
 
 
 class _File:
@@ -130,7 +110,7 @@ class _File:
 
     __slots__ = ("entry", "fields", "folder", "raw")
 
-    def __init__(self, folder: _Folder, entry: Entry, raw: bytes, fields: Fields | None) -> None:
+    def __init__(self, folder: Folder, entry: Entry, raw: bytes, fields: Fields | None) -> None:
         self.folder = folder
         self.entry = entry
         self.raw = raw
@@ -171,6 +151,7 @@ class Shard:
         reader: BlobReader,
         options: Options,
         *,
+        fingerprints: Fingerprints | None = None,
         progress: Progress | None = None,
         deadline: float | None = None,
         check: Callable[[], None] = lambda: None,
@@ -181,15 +162,16 @@ class Shard:
         self._reader = reader
         self._holds = reader.repository.index.holds
         self._options = options
+        self._fingerprints = fingerprints or Fingerprints()
         self._progress = progress or Progress()
         self._deadline = deadline
         self._check = check
         self._outcome = Outcome()
+        self._assembly = Assembly(writer, reader, self._fingerprints, self._outcome.counts)
+        self._scan: Scan | None = None
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._stopped = False
-        self._results: dict[str, str] = {}
-        self._folders: dict[str, _Folder] = {}
         self._partial: list[_Large] = []
         self._finished: dict[str, list[Fields]] = {}
         """Nodes that an earlier part of this very run finished, by the path of their folder."""
@@ -202,20 +184,30 @@ class Shard:
         self._large: Channel[FileRequest] = Channel(FILES_QUEUED)
         self._work: Channel[_Work] = Channel(BYTES_QUEUED)
 
-    def run(self, items: Sequence[Item], continue_from: str | None = None) -> ShardResult:
+    def run(self, items: Sequence[Item], continue_from: str | None = None, scan: Scan | None = None) -> ShardResult:
         """Back up the items. What it refers to is in the vault and indexed when it returns.
+
+        ``scan``: one that was begun ahead, of just these items; it is closed. None: one is begun here.
 
         Errors: those of the source as a whole and of the storage; a file or folder that cannot be read is a line in
         the outcome.
         """
         if continue_from:
             self._resume(continue_from)
-        scan = self._thread("scan", lambda: self._scan(items))
+        scan = scan or self._start_scan(items)
+        try:
+            return self._run(scan, items)
+        finally:
+            scan.close()
+
+    def _run(self, scan: Scan, items: Sequence[Item]) -> ShardResult:
+        self._scan = scan
+        compare = self._thread("compare", lambda: self._compare(scan, items))
         look = self._thread("look", self._look)
         small = self._thread("small", self._read_small)
         large = self._thread("large", self._read_large)
         workers = [self._thread(f"work-{n}", self._store) for n in range(self._options.workers)]
-        scan.join()
+        compare.join()
         self._looks.close()
         look.join()
         self._small.close()
@@ -227,16 +219,28 @@ class Shard:
             worker.join()
         if self._failure is not None:
             raise self._failure
-        state = None
-        if self._stopped and self._folders:
-            self._writer.flush()
-            _count_stored(self._outcome.counts, self._writer)
+        self._writer.flush()
+        _count_stored(self._outcome.counts, self._writer)
+        state = fingerprints = None
+        if self._stopped and len(self._assembly.results) < len(items):
             state = self._save_state()
-            self._writer.flush()
-        else:
-            self._writer.flush()
-            _count_stored(self._outcome.counts, self._writer)
-        return ShardResult(state is None, state, self._results, self._outcome)
+        elif self._fingerprints.new:
+            fingerprints = self._fingerprints.save(self._writer, self._options.digest())
+        self._writer.flush()
+        return ShardResult(state is None, state, self._assembly.results, self._outcome, fingerprints)
+
+    def _start_scan(self, items: Sequence[Item]) -> Scan:
+        decode = self._source.decode_name
+        return Scan(
+            self._source,
+            [item.path for item in items if item.path not in self._assembly.results],
+            exclude=self._options.exclude,
+            shallow=frozenset(item.path for item in items if not item.recursive),
+            known={
+                path: frozenset(decode(unquote(node["name"])) for node in nodes if node.get("subtree"))
+                for path, nodes in self._finished.items()
+            },
+        )
 
     # --- threads ---
 
@@ -258,6 +262,8 @@ class Shard:
             self._failure = self._failure or error
         for channel in (self._looks, self._small, self._large, self._work):
             channel.abort()
+        if self._scan is not None:
+            self._scan.abort()
 
     def _stopping(self) -> bool:
         self._check()
@@ -265,6 +271,8 @@ class Shard:
             self._stopped = True
             for channel in (self._looks, self._small, self._large):
                 channel.abort()
+            if self._scan is not None:
+                self._scan.abort()
         return self._stopped
 
     def _requests(
@@ -281,105 +289,125 @@ class Shard:
 
         return take
 
-    # --- scan ---
+    # --- compare ---
 
-    def _scan(self, items: Sequence[Item]) -> None:
-        pending: list[str] = []
-        for item in reversed(items):
-            if item.path in self._results:
-                continue
-            name = item.path.rpartition("/")[2] or self._source.name
-            self._folders[item.path] = _Folder(
-                item.path, self._source.encode_name(name), None, item, item.parent_tree, None
-            )
-            pending.append(item.path)
-        for listing in self._source.scan(pending):
+    def _compare(self, scan: Scan, items: Sequence[Item]) -> None:
+        for item in items:
+            if item.path not in self._assembly.results:
+                name = item.path.rpartition("/")[2] or self._source.name
+                raw = self._source.encode_name(name)
+                self._assembly.begin(Folder(item.path, raw, None, tree=item.parent_tree, recursive=item.recursive))
+        for listing in scan:
             if self._stopping():
                 return
-            folder = self._folders.get(listing.path)
-            assert folder is not None, f"the source listed {listing.path!r}, which nobody asked for"
+            folder = self._assembly.folders[listing.path]
             if isinstance(listing, Unreadable):
                 self._refuse_folder(folder, listing)
-            else:
-                self._listed(folder, listing, pending)
+            elif not self._is_same(folder, listing):
+                self._listed(folder, listing)
         self._progress.scanned = True
 
-    def _listed(self, folder: _Folder, listing: Listing, pending: list[str]) -> None:
+    def _is_same(self, folder: Folder, listing: Listing) -> bool:
+        """Whether the folder lists exactly as it did, and is taken as it was; the folders in it are still compared."""
+        known = self._fingerprints.known.get(folder.path)
+        if known is None or self._options.look or listing.path in self._finished or not folder.recursive:
+            return False
+        folder.fingerprint = listing.fingerprint()
+        if (known.fingerprint, known.tree) != (folder.fingerprint, folder.tree):
+            return False
+        if not self._holds(bytes.fromhex(known.tree), tree=True):
+            return False
         folder.metadata = listing.metadata
+        folder.same = True
+        folder.sizes = (known.files, known.bytes)
+        encode, exclude = self._source.encode_name, self._options.exclude
+        prefix = f"{folder.path}/" if folder.path else ""
+        for name in listing.folders():
+            path = prefix + name
+            if not (exclude and exclude.match(path)):
+                before = self._fingerprints.known.get(path)
+                raw = encode(name)
+                tree = before.tree if before else self._subtree(folder, raw)
+                self._assembly.begin(Folder(path, raw, folder, tree=tree))
+        self._count_unchanged(known.files, known.bytes)
+        self._assembly.finished_one(folder)
+        return True
+
+    def _subtree(self, folder: Folder, raw: bytes) -> str | None:
+        fields = self._assembly.known_nodes(folder).get(quote(raw))
+        return fields.get("subtree") if fields is not None else None
+
+    def _listed(self, folder: Folder, listing: Listing) -> None:
+        """Compare a folder's entries with its nodes in the parent snapshot, and send on what is to be read."""
+        folder.metadata = listing.metadata
+        if folder.recursive and folder.fingerprint is None:
+            folder.fingerprint = listing.fingerprint()
         if listing.security_denied:
+            folder.noted = True
             self._note_security(listing.path or "/")
-        known = self._known_nodes(folder)
+        known = self._assembly.known_nodes(folder)
         finished = {node["name"]: node for node in self._finished.pop(listing.path, ())}
         folder.nodes = [(unquote(name), node) for name, node in finished.items()]
+        folder.changed = folder.changed or bool(finished)
+        folder.noted = folder.noted or bool(finished)
         prefix = f"{folder.path}/" if folder.path else ""
         small: list[tuple[FileRequest, int]] = []
         large: list[tuple[FileRequest, int]] = []
         looks: list[tuple[FileRequest, int]] = []
         unchanged = unchanged_bytes = 0
         options, encode = self._options, self._source.encode_name
+        exclude, include = options.exclude, options.include
         for entry in listing.entries:
             path = prefix + entry.name
-            if options.exclude.match(path):
+            if exclude and exclude.match(path):
                 continue
             raw = encode(entry.name)
             quoted = quote(raw)
             if quoted in finished:
                 continue
             if entry.kind == FOLDER:
-                if folder.item.recursive:
-                    self._found_folder(folder, path, raw, known.get(quoted), pending)
+                if folder.recursive:
+                    fields = known.get(quoted)
+                    tree = fields.get("subtree") if fields is not None else None
+                    self._assembly.begin(Folder(path, raw, folder, tree=tree))
                 continue
             if entry.kind != FILE:
+                folder.noted = True
                 self._note("not_descended", path, entry.kind, "links and special files are not followed")
                 continue
-            if options.include and not options.include.match(path):
+            if include and not include.match(path):
                 continue
             fields = known.get(quoted)
-            request = FileRequest(path, entry.size_bytes, _File(folder, entry, raw, fields))
             if fields is not None and _same_file(fields, entry) and self._stored(fields):
                 if not options.look:
                     folder.nodes.append((raw, fields))
                     unchanged += 1
                     unchanged_bytes += entry.size_bytes
                     continue
-                looks.append((request, 1))
+                requests = looks
             elif entry.size_bytes > MIN_CHUNK_BYTES:
-                large.append((request, 1))
+                requests = large
             else:
-                small.append((request, 1))
+                requests = small
+            requests.append((FileRequest(path, entry.size_bytes, _File(folder, entry, raw, fields)), 1))
         waiting = len(small) + len(large) + len(looks)
-        with self._lock:
-            folder.waiting += waiting
-            folder.changed = folder.changed or bool(finished)
-            self._progress.files_found += unchanged + waiting
-            self._progress.files += unchanged
-            self._outcome.counts.files_unmodified += unchanged
-            self._outcome.counts.total_bytes += unchanged_bytes
+        self._assembly.expect(folder, waiting)
+        self._progress.files_found += waiting
+        folder.sizes = (unchanged, unchanged_bytes)
+        self._count_unchanged(unchanged, unchanged_bytes)
         for channel, requests in ((self._looks, looks), (self._small, small), (self._large, large)):
             if requests:
                 channel.put_all(requests)
-        self._one_finished(folder)
+        self._assembly.finished_one(folder)
 
-    def _known_nodes(self, folder: _Folder) -> dict[str, Fields]:
-        """The folder's nodes in the parent snapshot, by quoted name."""
-        if folder.tree is None:
-            return {}
-        try:
-            nodes = self._reader.tree(folder.tree)
-        except Damaged:  # read everything again: what is damaged is stored anew
-            folder.tree, folder.changed = None, True
-            return {}
-        folder.kept = len(nodes)
-        return {node["name"]: node for node in nodes}
-
-    def _found_folder(self, above: _Folder, path: str, raw: bytes, fields: Fields | None, pending: list[str]) -> None:
-        tree = fields.get("subtree") if fields is not None else None
+    def _count_unchanged(self, files: int, size: int) -> None:
         with self._lock:
-            above.waiting += 1
-        self._folders[path] = _Folder(path, raw, above, above.item, tree, fields)
-        pending.append(path)
+            self._progress.files_found += files
+            self._progress.files += files
+            self._outcome.counts.files_unmodified += files
+            self._outcome.counts.total_bytes += size
 
-    def _refuse_folder(self, folder: _Folder, unreadable: Unreadable) -> None:
+    def _refuse_folder(self, folder: Folder, unreadable: Unreadable) -> None:
         if folder.above is None and not folder.path:
             raise SourceNotFound(
                 f"the share itself cannot be listed: {unreadable.message}",
@@ -387,10 +415,7 @@ class Shard:
                 setting="LIFEBOAT_SHARE_URL",
             )
         self._refuse(unreadable)
-        del self._folders[folder.path]
-        if folder.above is not None:
-            folder.above.changed = True
-            self._one_finished(folder.above)
+        self._assembly.give_up(folder)
 
     def _stored(self, fields: Fields) -> bool:
         """Whether all of a file's content is in packs that are there."""
@@ -469,8 +494,10 @@ class Shard:
                 self._partial.append(large)
                 return
         if opened.changed():
+            large.file.folder.noted = True
             self._refuse(Unreadable(path, "changed-while-read", f"{path} changed while it was read"))
         if opened.security_denied:
+            large.file.folder.noted = True
             self._note_security(path)
         with large.lock:
             large.ended = True
@@ -499,6 +526,7 @@ class Shard:
             node = file_node(file.raw, _with_id(content.metadata, file.entry), size, hexes)
             file.folder.nodes.append((file.raw, node))
             if content.security_denied:
+                file.folder.noted = True
                 self._note_security(content.request.path)
             self._progress.bytes += size
             self._count_file(file, size, unchanged=False)
@@ -521,8 +549,9 @@ class Shard:
     # --- finish ---
 
     def _count_file(self, file: _File, size: int, *, unchanged: bool) -> None:
-        counts = self._outcome.counts
+        counts, folder = self._outcome.counts, file.folder
         with self._lock:
+            folder.sizes = folder.sizes[0] + 1, folder.sizes[1] + size
             counts.total_bytes += size
             if unchanged:
                 counts.files_unmodified += 1
@@ -533,14 +562,13 @@ class Shard:
                 else:
                     counts.files_changed += 1
             self._progress.files += 1
-        if not unchanged:
-            file.folder.changed = True
-        self._one_finished(file.folder)
+        folder.changed = folder.changed or not unchanged
+        self._assembly.finished_one(folder)
 
     def _refuse_file(self, file: _File, unreadable: Unreadable) -> None:
         self._refuse(unreadable)
-        file.folder.changed = True
-        self._one_finished(file.folder)
+        file.folder.changed = file.folder.noted = True
+        self._assembly.finished_one(file.folder)
 
     def _refuse(self, unreadable: Unreadable) -> None:
         kind = "tolerated" if self._options.tolerate.match(unreadable.path) else "unreadable"
@@ -554,47 +582,6 @@ class Shard:
             return
         with self._lock:
             getattr(self._outcome, kind).append(path, reason, message)
-
-    def _one_finished(self, folder: _Folder) -> None:
-        while True:
-            with self._lock:
-                folder.waiting -= 1
-                if folder.waiting:
-                    return
-            node = self._finish(folder)
-            del self._folders[folder.path]
-            above = folder.above
-            if above is None:
-                self._results[folder.path] = (node if isinstance(node, bytes) else go_json(node)).decode()
-                return
-            above.nodes.append((folder.name, node))
-            folder = above
-
-    def _finish(self, folder: _Folder) -> bytes | Fields:
-        """Store the folder's tree. Returns its node: the parent's JSON object where nothing changed."""
-        assert folder.metadata is not None
-        counts = self._outcome.counts
-        if not folder.changed and len(folder.nodes) == folder.kept and folder.tree is not None:
-            tree = folder.tree
-        else:
-            tree = self._writer.save(
-                tree_bytes((raw, node if isinstance(node, bytes) else go_json(node)) for raw, node in folder.nodes),
-                tree=True,
-            ).hex()
-        known = folder.known
-        unchanged = tree == folder.tree and (known is None or _same_folder(known, folder.metadata))
-        with self._lock:
-            if unchanged:
-                counts.dirs_unmodified += 1
-            elif folder.tree is None:
-                counts.dirs_new += 1
-            else:
-                counts.dirs_changed += 1
-        if unchanged and known is not None:
-            return known
-        if folder.above is not None:
-            folder.above.changed = True
-        return dir_node(folder.name, folder.metadata, tree)
 
     # --- stop and go on ---
 
@@ -612,14 +599,14 @@ class Shard:
             for large in self._partial
         }
         folders = {
-            folder.path: [orjson.loads(node) if isinstance(node, bytes) else node for _, node in folder.nodes]
-            for folder in self._folders.values()
-            if folder.nodes
+            folder.path: nodes
+            for folder in self._assembly.folders.values()
+            if (nodes := self._assembly.finished_nodes(folder))
         } | self._finished
         state = {
             "folders": folders,
             "files": begun,
-            "nodes": self._results,
+            "nodes": self._assembly.results,
             "outcome": self._outcome.to_json(),
         }
         return self._writer.save(orjson.dumps(state)).hex()
@@ -628,8 +615,9 @@ class Shard:
         state = orjson.loads(self._reader.load(bytes.fromhex(continue_from), tree=False))
         self._finished = state["folders"]
         self._begun = state["files"]
-        self._results = state["nodes"]
         self._outcome = Outcome.from_json(state["outcome"])
+        self._assembly = Assembly(self._writer, self._reader, self._fingerprints, self._outcome.counts)
+        self._assembly.results = state["nodes"]
         self._noted = {
             (kind, line["path"])
             for kind in ("unreadable", "tolerated", "not_descended", "without_security")
@@ -661,11 +649,6 @@ def _same(fields: Fields, metadata: Metadata, size_bytes: int) -> bool:
         and fields["mtime"] == rfc3339(metadata.mtime_ns)
         and fields["ctime"] == rfc3339(metadata.ctime_ns)
     )
-
-
-def _same_folder(fields: Fields, metadata: Metadata) -> bool:
-    """Whether a folder's own metadata would be written as they stand in its node."""
-    return bool(fields == orjson.loads(dir_node(unquote(fields["name"]), metadata, fields["subtree"])))
 
 
 def _with_id(metadata: Metadata, entry: Entry) -> Metadata:

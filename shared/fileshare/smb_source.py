@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.errors import SourceChanged
 from shared.fileshare.source import (
     FILE,
+    FINGERPRINT_BYTES,
     FOLDER,
     LINK,
     Entry,
@@ -28,6 +31,7 @@ from shared.smb.streams import FileStream
 SMALL_FILE_BYTES = 1 << 20
 _STREAM_PIECE_BYTES = 2 << 20
 _STREAM_AHEAD_BYTES = 16 << 20
+_FINGERPRINT = struct.Struct("<IQQQQQI")
 _FILE_MODE, _READ_ONLY_MODE, _FOLDER_MODE = 0o644, 0o444, 0o755
 
 
@@ -60,8 +64,7 @@ class SmbSource:
         with self.connect() as client:
             for found in client.list_directories(pending, security=self._acl):
                 if isinstance(found, smb.Listing):
-                    metadata = _metadata(found.opened, _FOLDER_MODE, found.security)
-                    yield Listing(found.path, [_entry(each) for each in found.entries], metadata, found.security_denied)
+                    yield SmbListing(found)
                 else:
                     yield Unreadable(found.path, found.reason, found.message)
 
@@ -115,6 +118,34 @@ class SmbSource:
 
     def decode_name(self, raw: bytes) -> str:
         return raw.decode("utf-8", "surrogatepass")
+
+
+class SmbListing(Listing):
+    """A folder of the share. Its entries are converted when somebody asks for them: for most folders nobody does."""
+
+    def __init__(self, found: smb.Listing) -> None:
+        metadata = _metadata(found.opened, _FOLDER_MODE, found.security)
+        super().__init__(found.path, [], metadata, found.security_denied)
+        self._found = found.entries
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [_entry(each) for each in self._found]
+
+    def folders(self) -> list[str]:
+        return [each.name for each in self._found if each.attributes & smb.ATTRIBUTE_DIRECTORY and each.is_directory]
+
+    def fingerprint(self) -> str:
+        pack = _FINGERPRINT.pack
+        parts = [
+            pack(attributes, size, creation, write, change, file_id, tag) + name.encode("utf-16-le", "surrogatepass")
+            for name, attributes, size, creation, write, change, file_id, tag in self._found
+        ]
+        parts.append(ascii(self.metadata).encode())
+        return hashlib.blake2b(b"\0\0".join(parts), digest_size=FINGERPRINT_BYTES).hexdigest()
 
 
 class _SmbFile:

@@ -6,6 +6,7 @@ Paths are relative to the source, ``/`` between their parts, and ``""`` is the s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ __all__ = [
     "UnreadableFile",
 ]
 
+FINGERPRINT_BYTES = 16
 FILE, FOLDER, LINK, OTHER = "file", "dir", "link", "other"
 
 
@@ -41,16 +43,32 @@ class Entry(NamedTuple):
     """Without a security descriptor."""
 
 
-@dataclass(slots=True)
 class Listing:
     """Everything in one folder."""
 
-    path: str
-    entries: list[Entry]
-    metadata: Metadata
-    """Of the folder itself, with its security descriptor where those are kept."""
-    security_denied: bool = False
-    """The descriptor was asked for and refused."""
+    def __init__(self, path: str, entries: list[Entry], metadata: Metadata, security_denied: bool = False) -> None:
+        self.path = path
+        self.metadata = metadata
+        """Of the folder itself, with its security descriptor where those are kept."""
+        self.security_denied = security_denied
+        """The descriptor was asked for and refused."""
+        self._entries = entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return self._entries
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it that can be entered."""
+        return [entry.name for entry in self._entries if entry.kind == FOLDER]
+
+    def fingerprint(self) -> str:
+        """Equal for equal listings, the folder's own metadata included; hex."""
+        lines = [ascii(self.metadata), *map(ascii, self._entries)]
+        return hashlib.blake2b("\n".join(lines).encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
 
 
 @dataclass(slots=True)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from shared import VERSION
-from shared.errors import SettingsError, UsageError
+from shared.errors import SettingsError, SourceError, UsageError
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
-from shared.recovery_point.share import ShareComponent
+from shared.recovery_point.share import ScanAhead, ShareComponent
 from shared.repository.initialise import choose_passwords, open_or_initialise
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
@@ -55,10 +56,11 @@ class Backup:
         share = self.settings.share() if "share" in requested else None
         began = time.monotonic()
         now = datetime.now(UTC)
-        with Vault(self.settings.vault()) as vault:
+        with Vault(self.settings.vault()) as vault, ExitStack() as closing:
+            opener = self._opener(vault, share) if share else None
+            ahead = self._scan_ahead(opener, closing) if opener else None
             vault.ensure_there(create=True)
             catalog = Catalog(vault.records)
-            opener = self._opener(vault, share) if share else None
             repository = self._open_repository(vault)
             wait = share.lock_wait_seconds if share else 0
             with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
@@ -67,7 +69,22 @@ class Backup:
                     self.check()
                     lock.check()
 
-                components, reasons = self._components(requested, repository, catalog, opener, share, check)
+                component = (
+                    ShareComponent(
+                        settings=share,
+                        repository=repository,
+                        catalog=catalog,
+                        opener=opener,
+                        progress=self.progress,
+                        check=check,
+                        allow_shrink=self.request.allow_shrink,
+                        workers=self.request.workers,
+                        ahead=ahead,
+                    )
+                    if share and opener
+                    else None
+                )
+                components, reasons = self._components(requested, component)
                 lock.check()
                 point = self._record(catalog, now, began, requested, configured, components, reasons)
                 catalog.add(point)
@@ -109,42 +126,36 @@ class Backup:
         passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
         return open_or_initialise(vault.share, vault.records, passwords, new_repository=self.request.new_repository)
 
-    def _components(
-        self,
-        requested: Sequence[str],
-        repository: Repository,
-        catalog: Catalog,
-        opener: SourceOpener | None,
-        share: ShareSettings | None,
-        check: Callable[[], None],
-    ) -> tuple[dict[str, Json], list[Json]]:
+    def _scan_ahead(self, opener: SourceOpener, closing: ExitStack) -> ScanAhead | None:
+        """Begin to list the share while the vault is being opened. A share that fails does so again, and is told,
+        when it is its turn."""
+        if self.request.workers > 1 or opener.settings.previous_version != "off":
+            return None
+        try:
+            ahead = ScanAhead(opener)
+        except SourceError:
+            return None
+        closing.callback(ahead.scan.close)
+        return ahead
+
+    def _components(self, requested: Sequence[str], share: ShareComponent | None) -> tuple[dict[str, Json], list[Json]]:
         components: dict[str, Json] = {}
         reasons: list[Json] = []
         for name in requested:
-            if name == "share" and share is not None and opener is not None:
-                component = ShareComponent(
-                    settings=share,
-                    repository=repository,
-                    catalog=catalog,
-                    opener=opener,
-                    progress=self.progress,
-                    check=check,
-                    allow_shrink=self.request.allow_shrink,
-                    workers=self.request.workers,
-                )
-                components[name], why = component.back_up()
+            if name == "share" and share is not None:
+                components[name], why = share.back_up()
                 reasons += why
-            else:
-                components[name] = {"status": FAILED}
-                reasons.append(
-                    {
-                        "component": name,
-                        "code": "not-available",
-                        "message": f"this version of Lifeboat cannot back up {name} yet",
-                        "remedy": "Back it up by hand as Microsoft's page says; 'backup --only share' leaves it out.",
-                        "setting": _FIRST_SETTING[name],
-                    }
-                )
+                continue
+            components[name] = {"status": FAILED}
+            reasons.append(
+                {
+                    "component": name,
+                    "code": "not-available",
+                    "message": f"this version of Lifeboat cannot back up {name} yet",
+                    "remedy": "Back it up by hand as Microsoft's page says; 'backup --only share' leaves it out.",
+                    "setting": _FIRST_SETTING[name],
+                }
+            )
         return components, reasons
 
     def _record(

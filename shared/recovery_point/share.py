@@ -10,6 +10,8 @@ from typing import Any
 
 from shared.errors import Damaged, LifeboatError, SettingsError, UsageError
 from shared.fileshare.backup import ShareBackup
+from shared.fileshare.patterns import Patterns
+from shared.fileshare.scan import Scan
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
@@ -39,6 +41,8 @@ class History:
     """Snapshots that are not to be compared with."""
     newest: str | None
     """Snapshot of the newest point that may be."""
+    fingerprints: Json | None
+    """Those of that snapshot."""
 
 
 def read_history(catalog: Catalog) -> History:
@@ -47,6 +51,7 @@ def read_history(catalog: Catalog) -> History:
     fallback: int | None = None
     looked: int | None = None
     newest: str | None = None
+    fingerprints: Json | None = None
     suspect = set()
     for point in catalog.readable():
         share = point.share
@@ -57,12 +62,22 @@ def read_history(catalog: Catalog) -> History:
         if share["status"] == FAILED:
             suspect.add(share["snapshot"])
             continue
-        newest = newest or share["snapshot"]
+        if newest is None:
+            newest, fingerprints = share["snapshot"], share.get("fingerprints")
         if share["status"] == COMPLETE or share.get("accepted"):
             baseline = share["files"]
             break
         fallback = share["files"] if fallback is None else fallback
-    return History(fallback if baseline is None else baseline, looked, frozenset(suspect), newest)
+    return History(fallback if baseline is None else baseline, looked, frozenset(suspect), newest, fingerprints)
+
+
+class ScanAhead:
+    """A scan of the whole share that runs while the vault is being opened. It is read-only, so it needs no lock."""
+
+    def __init__(self, opener: SourceOpener) -> None:
+        self.previous_version = opener.choose_previous_version()
+        source = opener.open(self.previous_version)
+        self.scan = Scan(source, exclude=Patterns(opener.settings.exclude))
 
 
 @dataclass(slots=True)
@@ -77,6 +92,8 @@ class ShareComponent:
     check: Callable[[], None]
     allow_shrink: bool = False
     workers: int = 1
+    ahead: ScanAhead | None = None
+    """A scan that was begun while the vault was being opened; closed by whoever began it."""
 
     def back_up(self) -> tuple[Json, list[Json]]:
         """The component's object for the record, and the reasons why it is not complete.
@@ -92,16 +109,21 @@ class ShareComponent:
 
     def _back_up(self) -> tuple[Json, list[Json]]:
         history = read_history(self.catalog)
-        backup = ShareBackup(self.settings, self.repository, self.opener.open, self.progress, self.check)
+        ahead = self.ahead
+        backup = ShareBackup(
+            self.settings, self.repository, self.opener.open, self.progress, self.check, ahead.scan if ahead else None
+        )
         started_ns = time.time_ns()
         look = history.looked_ns is not None and (
             started_ns - history.looked_ns >= self.settings.look_every_seconds * 1_000_000_000
         )
+        parent = self._parent(history)
         plan = backup.plan(
             shards=self.workers,
-            parent=self._parent(history),
+            parent=parent,
             look=look,
-            previous_version=self.opener.choose_previous_version(),
+            previous_version=ahead.previous_version if ahead else self.opener.choose_previous_version(),
+            fingerprints=history.fingerprints if parent == history.newest else None,
         )
         if len(plan["shards"]) > 1:
             with ThreadPoolExecutor(len(plan["shards"]), "shard") as pool:
@@ -154,6 +176,7 @@ class ShareComponent:
             "not_descended": outcome["not_descended"],
             "without_security": outcome["without_security"],
             "baseline_files": history.baseline_files,
+            "fingerprints": joined["fingerprints"],
         }
         return component, reasons
 
