@@ -35,6 +35,7 @@ _SLACK_BYTES: Final = 16
 _LARGEST_FRAME_BYTES: Final = 1 << 24
 _CREDITS_WANTED: Final = 1024
 _CREDITS_STEP: Final = 64
+_UNPACK_HEADER: Final = REPLY_HEADER.unpack_from
 _PADDING: Final = [bytes(-length % 8) for length in range(8)]
 
 
@@ -228,9 +229,8 @@ class Channel:
             raise ConnectionLost(f"the server's reply cannot be read: {error}") from error
         finally:
             self._head, self._tail = head, tail
-        if self._partial:
-            for exchange in self._partial:
-                exchange.keep()
+        for exchange in self._partial:
+            exchange.keep()
         if self.credits > self.most_credits:
             self.most_credits = self.credits
 
@@ -275,39 +275,45 @@ class Channel:
         raise Forged("a reply came in the clear on an encrypted session")
 
     def _messages(self, data: bytes | memoryview, start: int, end: int) -> None:
-        """Sort the messages of one frame, 3.2.5.1."""
+        """Verify the messages of one frame and sort them into their exchanges, 3.2.5.1."""
         signing = self._signing
+        waiting = self._waiting
+        exchange: Exchange | None = None
         while True:
             if end - start < HEADER_BYTES:
                 raise BadReply("frame too short")
-            protocol, _, _, status, _, granted, flags, following, message_id = REPLY_HEADER.unpack_from(data, start)
+            protocol, _, _, status, _, granted, flags, following, message_id = _UNPACK_HEADER(data, start)
             stop = start + following if following else end
             if protocol != PROTOCOL or not flags & FLAG_REPLY or stop > end or (following and following < HEADER_BYTES):
                 raise BadReply("no SMB message")
             if status in ntstatus.SESSION_GONE:
                 raise ConnectionLost(ntstatus.message(status))
-            if message_id != UNSOLICITED:
-                pending = status == ntstatus.PENDING
-                if signing is not None and not pending:
+            if status == ntstatus.PENDING:
+                self.credits += granted
+            elif message_id != UNSOLICITED:
+                if signing is not None:
                     signing.verify(self._view[start:stop], message_id)
                 self.credits += granted
-                if not pending:
-                    self._sort(message_id, Reply(status, data, start, stop))
+                if message_id not in waiting:
+                    raise BadReply(f"an answer to message {message_id}, which is not outstanding")
+                found, index = waiting.pop(message_id)
+                if found is not exchange:
+                    if exchange is not None and exchange.missing:
+                        self._partial.add(exchange)
+                    exchange = found
+                exchange.replies[index] = Reply(status, data, start, stop)
+                exchange.missing -= 1
+                if not exchange.missing:
+                    self._deliver(exchange)
             if not following:
+                if exchange is not None and exchange.missing:
+                    self._partial.add(exchange)
                 return
             start = stop
 
-    def _sort(self, message_id: int, reply: Reply) -> None:
-        try:
-            exchange, index = self._waiting.pop(message_id)
-        except KeyError:
-            raise BadReply(f"an answer to message {message_id}, which is not outstanding") from None
-        exchange.replies[index] = reply
-        exchange.missing -= 1
-        if exchange.missing:
-            self._partial.add(exchange)
-            return
-        self._partial.discard(exchange)
+    def _deliver(self, exchange: Exchange) -> None:
+        if self._partial:
+            self._partial.discard(exchange)
         inbox = exchange.inbox
         if not inbox.abandoned:
             inbox.completed.append(exchange)

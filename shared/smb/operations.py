@@ -55,6 +55,7 @@ class Operations:
     """The operations of one client. ``base`` is the endpoint's folder; paths given are relative to it."""
 
     def __init__(self, base: str, previous_version: int | None) -> None:
+        self._prefix = f"{base}/" if base else ""
         self._base = base
         self.contexts: tuple[tuple[bytes, bytes], ...] = ()
         if previous_version is not None:
@@ -67,7 +68,7 @@ class Operations:
 
     def name(self, path: str) -> bytes:
         """``path`` as the server is told it; ``ValueError`` if it cannot be told."""
-        return wire.wire_path(self._base, path)
+        return wire.wire_path(self._prefix + path if path else self._base)
 
     def open_part(self, path: str, access: int, options: int, *, contexts: Sequence[tuple[bytes, bytes]] = ()) -> Part:
         """A CREATE that opens what is there, in the previous version if there is one."""

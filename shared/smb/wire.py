@@ -140,9 +140,9 @@ class Created(NamedTuple):
     """The SMB2_FILEID by which requests name it."""
 
 
-def wire_path(*parts: str) -> bytes:
-    """Paths with ``/`` joined into one with ``\\``, in UTF-16LE; lone surrogates pass. ``ValueError`` if too long."""
-    name = "\\".join(part for part in parts if part).replace("/", "\\").encode("utf-16-le", "surrogatepass")
+def wire_path(path: str) -> bytes:
+    """A path with ``/`` as one with ``\\``, in UTF-16LE; lone surrogates pass. ``ValueError`` if it is too long."""
+    name = path.replace("/", "\\").encode("utf-16-le", "surrogatepass")
     if len(name) > 0xFFFE:
         raise ValueError("the path is longer than SMB can say")
     return name

@@ -23,6 +23,9 @@ from smbprotocol.open import (
 from smbprotocol.session import Session
 from smbprotocol.tree import TreeConnect
 
+from shared.smb import wire
+from shared.smb.channel import Channel, Inbox
+from shared.smb.handshake import log_in
 from shared.smb.types import FileRead, FileUnreadable, Looked, ReadRequest, Unreadable
 from tests.integration.smb.conftest import Place
 from tests.integration.smb.helpers import feed, look, read_one
@@ -86,23 +89,42 @@ def test_an_open_that_waits_for_a_silent_holder_of_a_lease_is_waited_for(place: 
     place.put("x", b"content")
     for number in range(200):
         place.put(f"f{number}", b"other")
-    with second_client(place) as tree:
-        hold(tree, place, "x", share=SHARE_ALL, contexts=lease(), oplock=RequestedOplockLevel.SMB2_OPLOCK_LEVEL_LEASE)
-        connection = tree.session.connection
-        connection.transport.recv = lambda timeout: threading.Event().wait(600) or b""
-        # One recv of the worker is under way and takes the break; that is all it will ever do.
-        connection._process_message_thread = None
-        holder = threading.Timer(2.0, connection.transport.close)
-        holder.start()
-        try:
-            with place.client(reconnect_seconds=5) as client:
-                requests = [ReadRequest("x", 7), *(ReadRequest(f"f{number}", 5) for number in range(200))]
-                outcomes = list(client.read_files(feed(requests), small_limit_bytes=100, security=True))
-                assert client.reconnects == 0
-        finally:
-            holder.cancel()
-    assert len(outcomes) == 201
-    assert all(isinstance(outcome, FileRead) for outcome in outcomes)
+    holder = silent_holder_of_a_lease(place, "x")
+    released = threading.Timer(2.0, holder.close)
+    finished: list[str] = []
+    with place.client() as client:
+        client.connect()
+        released.start()
+        requests = [ReadRequest("x", 7), *(ReadRequest(f"f{number}", 5) for number in range(200))]
+        for outcome in client.read_files(feed(requests), small_limit_bytes=100, security=True):
+            assert isinstance(outcome, FileRead)
+            finished.append(outcome.request.path)
+        assert client.reconnects == 0
+    released.join()
+    assert len(finished) == 201
+    assert finished[-1] == "x"
+
+
+def silent_holder_of_a_lease(place: Place, name: str) -> Channel:
+    """A client that was granted read, write and handle caching and never answers when it is to give them up."""
+    channel = Channel(
+        log_in(place.endpoint(), timeout_seconds=10, settings_prefix="LIFEBOAT_SHARE"), timeout_seconds=10
+    )
+    lease_context = uuid.uuid4().bytes + (0x7).to_bytes(4, "little") + bytes(12)
+    opening = wire.create(
+        wire.wire_path(f"{place.name}/{name}"),
+        wire.FILE_READ_DATA | wire.FILE_WRITE_DATA,
+        wire.NON_DIRECTORY_FILE,
+        contexts=((b"RqLs", lease_context),),
+    )
+    inbox = Inbox()
+    channel.submit(inbox, (opening._replace(body=opening.body[:3] + b"\xff" + opening.body[4:]),))
+    channel.flush()
+    channel.receive()
+    (exchange,) = inbox.completed
+    assert exchange.replies[0].status == 0
+    assert exchange.replies[0].data[exchange.replies[0].start + 66] == 0xFF
+    return channel
 
 
 def test_looking_does_not_break_a_lease(place: Place) -> None:
