@@ -8,6 +8,7 @@ password.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import Annotated, Any, NoReturn
@@ -260,6 +261,8 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 def main(arguments: list[str]) -> int:
     """Run a command and return its exit code. Whatever goes wrong is told in the form that was asked for."""
     as_json = "--json" in arguments
+    # Millions of small objects that hold no cycles: Python's default would look through them all the time.
+    gc.set_threshold(100_000, 50, 1000)
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="lifeboat.py")
         return int(code or 0)

@@ -83,11 +83,10 @@ def progress(meter: Meter, *, quiet: bool) -> Iterator[None]:
     stop = threading.Event()
 
     def show() -> None:
-        from rich.console import Console
-
-        where = Console(stderr=True, highlight=False)
         if terminal:
-            with where.status(meter.text()) as status:
+            from rich.console import Console
+
+            with Console(stderr=True, highlight=False).status(meter.text()) as status:
                 while not stop.wait(REFRESH_SECONDS):
                     status.update(meter.text())
         else:

@@ -239,25 +239,31 @@ class ShareBackup:
         self, source: Source, reader: BlobReader, parent_tree: str | None, shards: int
     ) -> tuple[list[str], list[Item]]:
         """The folders above the cut, whose own files are items too, and the items."""
+        exclude = Patterns(self.settings.exclude)
         spine: list[str] = []
+        unlisted: list[str] = []
         trees: dict[str, str | None] = {"": parent_tree}
         level = [""]
         while level and len(level) < shards * ITEMS_A_SHARD and len(spine) < MOST_LISTED_FOR_PLAN:
+            listed: list[str] = []
             below: list[str] = []
             for listing in source.scan(list(level)):
                 if not isinstance(listing, Listing):
-                    continue  # the shard that has this folder as an item says so
+                    unlisted.append(listing.path)  # for the shard that has it as an item: it may be listed by then
+                    continue
+                listed.append(listing.path)
                 known = self._subtrees(reader, trees[listing.path])
                 for entry in listing.entries:
                     if entry.kind == FOLDER:
                         path = f"{listing.path}/{entry.name}" if listing.path else entry.name
+                        if exclude.match(path):
+                            continue
                         trees[path] = known.get(source.encode_name(entry.name))
                         below.append(path)
-            spine += sorted(level)
+            spine += sorted(listed)
             level = sorted(below)
-        exclude = Patterns(self.settings.exclude)
         items = [Item(path, trees[path], recursive=False) for path in spine]
-        items += [Item(path, trees[path]) for path in level if not exclude.match(path)]
+        items += [Item(path, trees[path]) for path in [*unlisted, *level]]
         return spine, items
 
     def _subtrees(self, reader: BlobReader, tree: str | None) -> dict[bytes, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from pyfastcdc import FastCDC
@@ -29,7 +30,7 @@ def chunk_stream(pieces: Iterable[memoryview]) -> Iterator[memoryview]:
 
     A piece is copied before the next is asked for; the chunks handed out stay valid.
     """
-    block, filled = bytearray(_BLOCK_BYTES), 0
+    block, filled = _take_block(), 0
     for piece in pieces:
         taken = 0
         while taken < len(piece):
@@ -40,8 +41,37 @@ def chunk_stream(pieces: Iterable[memoryview]) -> Iterator[memoryview]:
             if filled == _BLOCK_BYTES:
                 whole = [chunk.data for chunk in _fastcdc.cut_buf(block)]
                 yield from whole[:-1]
-                block, filled = bytearray(_BLOCK_BYTES), len(whole[-1])
-                block[:filled] = whole[-1]
+                full, rest, block = block, whole[-1], _take_block()
+                filled = len(rest)
+                block[:filled] = rest
+                del whole, rest
+                _give_back(full)
     if filled:
         for chunk in _fastcdc.cut_buf(memoryview(block)[:filled]):
             yield chunk.data
+    _give_back(block)
+
+
+_blocks: deque[bytearray] = deque(maxlen=6)
+"""Blocks that were used: fresh memory costs more than hashing it. The one module-level state here, a cache."""
+
+
+def _take_block() -> bytearray:
+    """A block that nobody looks at any more, or a new one."""
+    for _ in range(len(_blocks)):
+        try:
+            block = _blocks.popleft()
+        except IndexError:
+            break
+        try:
+            block.append(0)  # refused while a chunk of it is still in use
+        except BufferError:
+            _blocks.append(block)
+        else:
+            block.pop()
+            return block
+    return bytearray(_BLOCK_BYTES)
+
+
+def _give_back(block: bytearray) -> None:
+    _blocks.append(block)

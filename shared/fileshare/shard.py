@@ -12,6 +12,7 @@ What is finished goes to the assembly (assembly.py), which puts the trees togeth
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -609,10 +610,11 @@ class Shard:
             "nodes": self._assembly.results,
             "outcome": self._outcome.to_json(),
         }
-        return self._writer.save(orjson.dumps(state)).hex()
+        # Not by orjson, which refuses the lone surrogates that a path may hold.
+        return self._writer.save(json.dumps(state).encode()).hex()
 
     def _resume(self, continue_from: str) -> None:
-        state = orjson.loads(self._reader.load(bytes.fromhex(continue_from), tree=False))
+        state = json.loads(self._reader.load(bytes.fromhex(continue_from), tree=False))
         self._finished = state["folders"]
         self._begun = state["files"]
         self._outcome = Outcome.from_json(state["outcome"])

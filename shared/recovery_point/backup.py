@@ -5,18 +5,19 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from shared import VERSION
-from shared.errors import SettingsError, SourceError, UsageError
+from shared.errors import ContainerMissing, SettingsError, SourceError, UsageError
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
-from shared.recovery_point.share import ScanAhead, ShareComponent
+from shared.recovery_point.share import History, ScanAhead, ShareComponent, read_history
 from shared.repository.initialise import choose_passwords, open_or_initialise
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
@@ -59,9 +60,8 @@ class Backup:
         with Vault(self.settings.vault()) as vault, ExitStack() as closing:
             opener = self._opener(vault, share) if share else None
             ahead = self._scan_ahead(opener, closing) if opener else None
-            vault.ensure_there(create=True)
             catalog = Catalog(vault.records)
-            repository = self._open_repository(vault)
+            repository, history = self._open(vault, catalog)
             wait = share.lock_wait_seconds if share else 0
             with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
 
@@ -73,7 +73,7 @@ class Backup:
                     ShareComponent(
                         settings=share,
                         repository=repository,
-                        catalog=catalog,
+                        history=history,
                         opener=opener,
                         progress=self.progress,
                         check=check,
@@ -121,6 +121,16 @@ class Backup:
         if share.folder is None:
             opener.describe()  # a URL that is none is told before anything is written
         return opener
+
+    def _open(self, vault: Vault, catalog: Catalog) -> tuple[Repository, History]:
+        """The repository, and at the same time what earlier points say."""
+        with ThreadPoolExecutor(1, "history") as pool:
+            reading = pool.submit(lambda: read_history(catalog.earlier()))
+            try:
+                return self._open_repository(vault), reading.result()
+            except ContainerMissing:
+                vault.ensure_there(create=True)
+                return self._open_repository(vault), History()
 
     def _open_repository(self, vault: Vault) -> Repository:
         passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
@@ -195,7 +205,7 @@ class Backup:
     def _whole(self, catalog: Catalog, requested: list[str], configured: list[str]) -> bool:
         if self.request.only or requested != [name for name in COMPONENTS if name in configured]:
             return False
-        before = next((point for point in catalog.readable() if point.whole), None)
+        before = next((point for point in catalog.earlier() if point.whole), None)
         gone = set(before.requested) - set(configured) if before else set()
         return gone <= set(self.request.without)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.errors import BlobNotFound, Damaged, UsageError
 from shared.recovery_point.record import RecoveryPoint, is_id
@@ -22,10 +22,12 @@ class Unreadable:
     error: Damaged
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Catalog:
     store: BlobStore
     """The container ``recovery-points``."""
+    _earlier: list[RecoveryPoint] = field(default_factory=list)
+    _source: Iterator[RecoveryPoint] | None = None
 
     def add(self, point: RecoveryPoint) -> None:
         """Write the record; it is the last thing that a run writes."""
@@ -60,6 +62,20 @@ class Catalog:
     def readable(self) -> Iterator[RecoveryPoint]:
         """As ``newest_first``, records that cannot be read passed over."""
         return (point for point in self.newest_first() if isinstance(point, RecoveryPoint))
+
+    def earlier(self) -> Iterator[RecoveryPoint]:
+        """As ``readable`` when it was first asked, however often it is asked: each record is read once at most."""
+        at = 0
+        while True:
+            if self._source is None:
+                self._source = self.readable()
+            if at == len(self._earlier):
+                following = next(self._source, None)
+                if following is None:
+                    return
+                self._earlier.append(following)
+            yield self._earlier[at]
+            at += 1
 
     def _read(self, point: str) -> RecoveryPoint | Unreadable:
         try:

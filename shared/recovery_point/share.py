@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import Damaged, LifeboatError, SettingsError, UsageError
@@ -29,46 +29,41 @@ REASONS_LISTED = 100
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class History:
     """What earlier points say of the share."""
 
-    baseline_files: int | None
-    """Files in the newest good or accepted snapshot."""
-    looked_ns: int | None
+    baseline_files: int | None = None
+    """Files in the newest good or accepted snapshot; where there is none, in the newest usable one."""
+    looked_ns: int | None = None
     """When files that only seem unchanged were last opened."""
-    suspect: frozenset[str]
+    suspect: set[str] = field(default_factory=set)
     """Snapshots that are not to be compared with."""
-    newest: str | None
+    newest: str | None = None
     """Snapshot of the newest point that may be."""
-    fingerprints: Json | None
+    fingerprints: Json | None = None
     """Those of that snapshot."""
 
 
-def read_history(catalog: Catalog) -> History:
-    """From the newest points, as far back as needed."""
-    baseline: int | None = None
-    fallback: int | None = None
-    looked: int | None = None
-    newest: str | None = None
-    fingerprints: Json | None = None
-    suspect = set()
-    for point in catalog.readable():
+def read_history(points: Iterable[RecoveryPoint]) -> History:
+    """From ``points``, newest first, as far back as needed."""
+    history = History()
+    for point in points:
         share = point.share
         if share is None or not share.get("snapshot"):
             continue
-        if looked is None and share.get("looked"):
-            looked = parse_rfc3339(share["looked"])
+        if history.looked_ns is None and share.get("looked"):
+            history.looked_ns = parse_rfc3339(share["looked"])
         if share["status"] == FAILED:
-            suspect.add(share["snapshot"])
+            history.suspect.add(share["snapshot"])
             continue
-        if newest is None:
-            newest, fingerprints = share["snapshot"], share.get("fingerprints")
+        if history.newest is None:
+            history.newest, history.fingerprints = share["snapshot"], share.get("fingerprints")
+            history.baseline_files = share["files"]
         if share["status"] == COMPLETE or share.get("accepted"):
-            baseline = share["files"]
+            history.baseline_files = share["files"]
             break
-        fallback = share["files"] if fallback is None else fallback
-    return History(fallback if baseline is None else baseline, looked, frozenset(suspect), newest, fingerprints)
+    return history
 
 
 class ScanAhead:
@@ -86,7 +81,7 @@ class ShareComponent:
 
     settings: ShareSettings
     repository: Repository
-    catalog: Catalog
+    history: History
     opener: SourceOpener
     progress: Progress
     check: Callable[[], None]
@@ -108,8 +103,7 @@ class ShareComponent:
             return {"status": FAILED, "snapshot": None}, [error.as_reason("share")]
 
     def _back_up(self) -> tuple[Json, list[Json]]:
-        history = read_history(self.catalog)
-        ahead = self.ahead
+        history, ahead = self.history, self.ahead
         backup = ShareBackup(
             self.settings, self.repository, self.opener.open, self.progress, self.check, ahead.scan if ahead else None
         )

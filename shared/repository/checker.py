@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.errors import BlobNotFound, Damaged
 from shared.repository.crypto import read_key_file
-from shared.repository.index import IndexedBlob, Location
+from shared.repository.index import IndexedBlob, IndexedPack, Location
 from shared.repository.packs import pack_bytes, pack_name, parse_pack
 from shared.repository.reader import BlobReader, open_blob
 from shared.repository.repository import Repository
@@ -91,7 +91,7 @@ class Checker:
             self.check()
             try:
                 document = self.repository.load_unpacked(blob.name)
-                self.repository.index.add_file(document)
+                self.repository.index.add_file(document, present=self._present)
                 for pack in document["packs"]:
                     blobs = tuple(_indexed(fields) for fields in pack["blobs"])
                     self._packs[bytes.fromhex(pack["id"])] = blobs
@@ -99,6 +99,9 @@ class Checker:
                 continue  # a prune replaced it since the listing
             except (Damaged, KeyError, TypeError, ValueError) as error:
                 self._found(blob.name, f"the index cannot be read: {error}")
+        for pack_id, blobs in self._packs.items():
+            if pack_id not in self._present:  # known last: what lies in a pack that is there is looked for in that
+                self.repository.index.add_pack(IndexedPack(pack_id, blobs))
 
     def _check_packs(self) -> None:
         """Each pack that an index names: there, as long as its blobs say, and of one kind."""
@@ -131,51 +134,65 @@ class Checker:
                 tree = pending.pop()
                 if tree not in seen:
                     seen.add(tree)
-                    pending += self._check_tree(reader, tree)
+                    pending += self._check_tree(reader, tree, f"snapshots/{snapshot_id}")
 
-    def _check_tree(self, reader: BlobReader, tree: str) -> list[str]:
-        """Returns the trees below it."""
+    def _check_tree(self, reader: BlobReader, tree: str, needed_by: str) -> list[str]:
+        """Returns the trees below it. A finding names the pack that the tree lies in."""
         self.check()
         self.progress.trees += 1
+        try:
+            location = reader.locate(bytes.fromhex(tree), tree=True)
+        except (Damaged, TypeError, ValueError):
+            self._found(needed_by, f"no index names the tree {tree}, which the snapshot needs")
+            return []
+        if location.pack not in self._present:
+            return []  # the pack is a finding already
+        pack = pack_name(location.pack)
         try:
             body = reader.load(bytes.fromhex(tree), tree=True)
             nodes = parse_tree(body)
         except Damaged as error:
-            self._found(error.object or tree, str(error))
+            self._found(pack, f"tree {tree}: {error}")
             return []
         if not body.endswith(b"\n"):
-            self._found(tree, "the tree does not end in a newline, as restic writes it")
-        below, last = [], b""
-        for number, node in enumerate(nodes):
-            name = unquote(node["name"])
-            if number and name <= last:
-                self._found(tree, f"the tree is not sorted, or names {node['name']!r} twice")
-            last = name
-            self._check_node(tree, node)
-            if node.get("subtree"):
-                below.append(node["subtree"])
+            self._found(pack, f"tree {tree} does not end in a newline, as restic writes it")
+        below: list[str] = []
+        last: bytes | None = None
+        for node in nodes:
+            try:
+                name = unquote(node["name"])
+                if last is not None and name <= last:
+                    self._found(pack, f"tree {tree} is not sorted, or names {node['name']!r} twice")
+                last = name
+                below += self._check_node(pack, tree, node)
+            except (Damaged, AttributeError, TypeError, ValueError) as error:
+                self._found(pack, f"tree {tree}: the node {node['name']!r} cannot be read: {error}")
         return below
 
-    def _check_node(self, tree: str, node: dict[str, Any]) -> None:
+    def _check_node(self, pack: str, tree: str, node: dict[str, Any]) -> list[str]:
+        """Returns the tree below it, if there is one."""
         name = node["name"]
         if node.get("type") == "dir":
             if not node.get("subtree"):
-                self._found(tree, f"the folder {name!r} has no tree")
-            return
+                self._found(pack, f"tree {tree}: the folder {name!r} has no tree")
+                return []
+            return [node["subtree"]]
         if node.get("type") != "file":
-            return
+            return []
         if node.get("content") is None:
-            self._found(tree, f"the file {name!r} has no list of blobs")
-            return
+            self._found(pack, f"tree {tree}: the file {name!r} has no list of blobs")
+            return []
         total = 0
         for blob_id in node["content"]:
             location = self.repository.index.find(bytes.fromhex(blob_id), tree=False)
             if location is None:
-                self._found(blob_id, f"no index names the blob, which the file {name!r} needs")
-                return
+                self._found(pack, f"tree {tree}: no index names blob {blob_id}, which the file {name!r} needs")
+                return []
             total += location.plain_bytes
         if total != node.get("size", 0):
-            self._found(tree, f"the file {name!r} has size {node.get('size', 0)}, its blobs are {total} bytes long")
+            size = node.get("size", 0)
+            self._found(pack, f"tree {tree}: the file {name!r} has size {size}, its blobs are {total} bytes long")
+        return []
 
     # --- every byte ---
 

@@ -14,14 +14,14 @@ import secrets
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import orjson
 
 from shared.errors import BlobExists, BlobNotFound, Damaged, RepositoryMissing, SettingsError, WrongPassword
 from shared.repository.crypto import MasterKey, write_key_file
 from shared.repository.polynomial import random_polynomial
-from shared.repository.repository import Config, Repository
+from shared.repository.repository import Config, KeyMissing, Repository
 from shared.repository.trees import rfc3339
 from shared.storage.blob_store import BlobStore
 from shared.storage.key_vault import Secret, SecretStore
@@ -33,6 +33,9 @@ REPOSITORY_TAG = "repository"
 
 class Passwords(Protocol):
     """Where the repository password comes from."""
+
+    settles: ClassVar[bool]
+    """Whether it keeps versions, of which one is to be made the current one."""
 
     def current(self) -> str | None:
         """The password, or None where there is none yet."""
@@ -59,6 +62,8 @@ class Passwords(Protocol):
 class GivenPassword:
     """The setting LIFEBOAT_REPOSITORY_PASSWORD."""
 
+    settles: ClassVar[bool] = False
+
     value: str | None
 
     def current(self) -> str | None:
@@ -84,6 +89,8 @@ class GivenPassword:
 @dataclass(frozen=True, slots=True)
 class KeyVaultPassword:
     """The Key Vault secret ``repository-password``, made at first use."""
+
+    settles: ClassVar[bool] = True
 
     secrets: SecretStore
 
@@ -195,14 +202,18 @@ def open_or_initialise(
     ``records`` is the container of recovery points. ``new_repository``: make one although the vault seems to have been
     emptied. Errors as ``open_repository``.
     """
-    if not _has_config(share):
+    try:
+        repository = open_repository(share, records, passwords)
+    except RepositoryMissing:
         _elect_and_write(share, records, passwords, new_repository)
-    elif next(iter(share.list("keys/")), None) is None:
+        repository = open_repository(share, records, passwords)
+    except KeyMissing:
         _, election = _newest_election(records)
-        if election is not None:
-            _write(share, election)
-    repository = open_repository(share, records, passwords)
-    if passwords.repository_id() != repository.config.id:
+        if election is None:
+            raise
+        _write(share, election)
+        repository = open_repository(share, records, passwords)
+    if passwords.settles and passwords.repository_id() != repository.config.id:
         _, election = _newest_election(records)
         if election is not None and election.repository_id == repository.config.id:
             passwords.settle(election.password_version, repository.config.id)

@@ -15,7 +15,7 @@ def missing_content(repository: Repository, root_tree: str) -> list[str]:
     """
     present = repository.list_packs()
     gone = {pack for pack in repository.index.pack_ids() if pack not in present}
-    if not gone:
+    if not gone and not repository.missing_packs:
         return []
     reader = BlobReader(repository)
     missing: dict[str, None] = {}

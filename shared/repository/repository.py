@@ -6,6 +6,7 @@ Blobs are stored by ``writer.BlobWriter`` and read by ``reader.BlobReader``.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,11 @@ from shared.repository.index import BlobIndex, IndexedPack, index_documents
 from shared.storage.blob_store import BlobStore
 
 _FETCHES_AT_ONCE = 8
+_PACK_NAME = re.compile(r"data/([0-9a-f]{2})/\1[0-9a-f]{62}\Z")
+
+
+class KeyMissing(Damaged):
+    """There is a config and no key: an initialiser died between the two, or somebody deleted the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,10 @@ class Config:
         try:
             fields = orjson.loads(key.open(sealed))
             config = cls(fields["id"], fields["version"], fields["chunker_polynomial"])
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise Damaged(f"the repository's config cannot be read: {error!r}", blob="config") from error
+        except (Damaged, orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise Damaged(
+                f"the repository's config cannot be read: {error}", remedy="Run 'undelete'.", blob="config"
+            ) from error
         if config.version not in (1, 2):
             raise Damaged(
                 f"the repository has format version {config.version}, versions 1 and 2 are known",
@@ -82,18 +90,19 @@ class Repository:
 
     # --- index ---
 
-    def load_index(self, *, present: Container[bytes] | None = None) -> None:
+    def load_index(self, *, present: Container[bytes] | None = None, keep_missing: bool = False) -> None:
         """Load the index files that are not loaded yet, and so learn what others have stored since.
 
-        Packs that are not in ``present`` are left out: an index can outlive its packs.
+        Packs that are not in ``present`` are left out: an index can outlive its packs. With ``keep_missing`` they come
+        last instead: a blob is looked for where it is, and where it is nowhere, the pack that it was in is known.
         """
+        missing: list[dict[str, Any]] | None = [] if keep_missing else None
         names = [blob.name for blob in self.store.list("index/") if blob.name not in self._loaded_indexes]
-        if len(names) == 1:
-            self._add_index(names[0], self._index_file(names[0]), present)
-            return
         with ThreadPoolExecutor(_FETCHES_AT_ONCE, "index") as pool:
             for name, document in zip(names, pool.map(self._index_file, names), strict=True):
-                self._add_index(name, document, present)
+                self._add_index(name, document, present, missing)
+        if missing:
+            self.index.add_file({"packs": missing})
 
     def _index_file(self, name: str) -> dict[str, Any] | None:
         try:
@@ -102,13 +111,21 @@ class Repository:
             return None
         return document
 
-    def _add_index(self, name: str, document: dict[str, Any] | None, present: Container[bytes] | None) -> None:
+    def _add_index(
+        self,
+        name: str,
+        document: dict[str, Any] | None,
+        present: Container[bytes] | None,
+        missing: list[dict[str, Any]] | None,
+    ) -> None:
         if document is None:
             return
         try:
             left_out = self.index.add_file(document, present=present)
         except Damaged as error:
             raise Damaged(str(error), remedy="Run 'check'.", blob=name) from error
+        if missing is not None and left_out and present is not None:
+            missing += [pack for pack in document["packs"] if bytes.fromhex(pack["id"]) not in present]
         with self._lock:
             self.missing_packs += left_out
             self._loaded_indexes.add(name)
@@ -152,24 +169,35 @@ class Repository:
     def list_packs(self) -> dict[bytes, int]:
         """Id and size in bytes of every pack that is there."""
         return {
-            bytes.fromhex(blob.name.rpartition("/")[2]): blob.size_bytes
+            bytes.fromhex(blob.name[-64:]): blob.size_bytes
             for blob in self.store.list("data/")
-            if len(blob.name) == len("data/00/") + 64
+            if _PACK_NAME.match(blob.name)
         }
 
 
 def open_master_key(store: BlobStore, password: str) -> MasterKey:
-    """The master key, from whichever key file ``password`` opens. ``WrongPassword`` when none does."""
+    """The master key, from whichever key file ``password`` opens. ``WrongPassword`` when none does; ``Damaged``."""
     names = [blob.name for blob in store.list("keys/")]
+    damaged: list[str] = []
     for name in names:
         key_file = store.get(name)
-        if hashlib.sha256(key_file).hexdigest() != name.rpartition("/")[2]:
-            continue  # damaged; another key may open, and 'check' names this one
-        key = read_key_file(key_file, password)
+        try:
+            if hashlib.sha256(key_file).hexdigest() != name.rpartition("/")[2]:
+                raise Damaged("it does not have the hash that is its name")
+            key = read_key_file(key_file, password)
+        except Damaged:
+            damaged.append(name)  # another key may open, and 'check' says what is wrong with this one
+            continue
         if key is not None:
             return key
+    if names and len(damaged) == len(names):
+        raise Damaged(
+            f"the repository's key file {damaged[0]} is damaged, and there is none that is not",
+            remedy="Run 'undelete': without a key nobody can open the repository.",
+            blob=damaged[0],
+        )
     if not names:
-        raise Damaged("the repository has a config and no key", remedy="Run 'backup', or 'undelete'.", blob="keys/")
+        raise KeyMissing("the repository has a config and no key", remedy="Run 'backup', or 'undelete'.", blob="keys/")
     raise WrongPassword(
         f"the repository password opens none of the repository's {len(names)} key(s)",
         remedy="Set LIFEBOAT_REPOSITORY_PASSWORD, or the Key Vault secret 'repository-password', to the password "
