@@ -64,6 +64,10 @@ class MemoryShare:
     looked: list[str] = field(default_factory=list)
     """Files that were opened for their attributes only."""
     small_file_bytes: int = SMALL_FILE_BYTES
+    operations: int = 0
+    """Listings, opens and pieces read so far."""
+    reading: int = 0
+    """The same without listings."""
     _now: int = _START_NS
     _ids: int = 0
     _refused: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -135,7 +139,9 @@ class MemoryShare:
     def content(self) -> dict[str, bytes]:
         return {path: file.data for path, file in self.files.items()}
 
-    def operate(self) -> None:
+    def operate(self, *, listing: bool = False) -> None:
+        self.operations += 1
+        self.reading += not listing
         self._dies_after -= 1
         if self._dies_after < 0:
             raise SourceUnreachable("the server of the share is gone", setting="LIFEBOAT_SHARE_URL")
@@ -192,7 +198,7 @@ class MemorySource:
     def scan(self, pending: list[str]) -> Iterator[Listing | Unreadable]:
         while pending:
             path = pending.pop()
-            self._share.operate()
+            self._share.operate(listing=True)
             self._share.listed.append(path)
             if path not in self._share.folders:
                 yield Unreadable(path, "vanished", f"{path}: it is gone")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 from shared.fileshare.backup import ShareBackup
 from shared.fileshare.restore import share_folder
 from shared.fileshare.source import Source
+from shared.repository.index import Location
 from shared.repository.initialise import GivenPassword, open_or_initialise
 from shared.repository.reader import BlobReader
 from shared.repository.repository import Repository
@@ -34,11 +37,25 @@ def through_json(value: Json) -> Json:
     return carried
 
 
+@functools.cache
+def _initialised() -> tuple[Repository, list[tuple[str, bytes]]]:
+    """A repository made by the product, once: deriving its key takes a third of a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, records = LocalFolderStore(Path(folder, "share")), LocalFolderStore(Path(folder, "records"))
+        store.create_container_if_missing()
+        records.create_container_if_missing()
+        repository = open_or_initialise(store, records, GivenPassword(PASSWORD))
+        return repository, [(blob.name, store.get(blob.name)) for blob in store.list("")]
+
+
 @dataclass
 class Bench:
     """A repository in a folder, opened anew for each step as if on another machine."""
 
     folder: Path
+    remembers_listings: bool = True
+    """Whether a run is told the fingerprints that the run of its parent left."""
+    fingerprints: dict[str, Json] = field(default_factory=dict)
     records: LocalFolderStore = field(init=False)
     store: LocalFolderStore = field(init=False)
 
@@ -47,7 +64,9 @@ class Bench:
         self.records = LocalFolderStore(self.folder / "recovery-points")
         self.store.create_container_if_missing()
         self.records.create_container_if_missing()
-        self._first = open_or_initialise(self.store, self.records, GivenPassword(PASSWORD))
+        self._first, blobs = _initialised()
+        for name, body in blobs:
+            self.store.put(name, body)
 
     @property
     def path(self) -> Path:
@@ -92,6 +111,7 @@ class Bench:
                 going_on = result["continue_from"]
             results.append(result)
         joined = self.steps(open_source, settings).join(plan, results)
+        self.fingerprints[joined["snapshot"]] = joined["fingerprints"]
         return {**through_json(joined), "stops": stops}
 
     # --- what a snapshot holds ---
@@ -106,7 +126,7 @@ class Bench:
     def nodes(self, snapshot: str, share: str | None = None) -> dict[str, Json]:
         """Path inside the share -> the node's JSON; the share itself is ``""``."""
         repository = self.open()
-        repository.load_index()
+        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
         reader = BlobReader(repository)
         top = share_folder(reader, load_snapshot(repository, snapshot).tree, share)
         found = {"": top.fields}
@@ -124,7 +144,7 @@ class Bench:
     def nodes_raw(self, snapshot: str) -> list[Json]:
         """The nodes directly in the share, names as they stand in the repository."""
         repository = self.open()
-        repository.load_index()
+        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
         reader = BlobReader(repository)
         top = share_folder(reader, load_snapshot(repository, snapshot).tree, None)
         assert top.subtree is not None
@@ -133,13 +153,24 @@ class Bench:
     def contents(self, snapshot: str) -> dict[str, bytes]:
         """Path -> bytes of every file in it."""
         repository = self.open()
-        repository.load_index()
+        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
         reader = BlobReader(repository)
         return {
             path: b"".join(reader.load(bytes.fromhex(blob), tree=False) for blob in node["content"])
             for path, node in self.nodes(snapshot).items()
             if node["type"] == "file"
         }
+
+    def locations(self, snapshot: str, *, trees: bool) -> list[Location]:
+        """Where the share's trees, or its files' contents, lie."""
+        repository = self.open()
+        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+        reader = BlobReader(repository)
+        blobs = [load_snapshot(repository, snapshot).tree] if trees else []
+        for node in self.nodes(snapshot).values():
+            blobs += [node["subtree"]] if trees and node["type"] == "dir" else []
+            blobs += (node["content"] or []) if not trees else []
+        return [reader.locate(bytes.fromhex(blob), tree=trees) for blob in blobs]
 
     def blob_names(self) -> set[str]:
         return {blob.name for blob in self.store.list("")}
