@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
 from shared.errors import SourceNotFound
 from shared.fileshare.assembly import Assembly, Fields, Folder
 from shared.fileshare.channel import Channel
@@ -63,6 +61,8 @@ class Options:
     tolerate: Patterns = field(default_factory=lambda: Patterns(()))
     look: bool = False
     """Open each file that only seems unchanged: the listing may be stale."""
+    readers: int = 2
+    """Connections over which small files are read: a server works on one connection with one processor."""
     workers: int = 2
     """Threads that hash, compress and seal."""
 
@@ -205,14 +205,15 @@ class Shard:
         self._scan = scan
         compare = self._thread("compare", lambda: self._compare(scan, items))
         look = self._thread("look", self._look)
-        small = self._thread("small", self._read_small)
+        small = [self._thread(f"small-{n}", self._read_small) for n in range(self._options.readers)]
         large = self._thread("large", self._read_large)
         workers = [self._thread(f"work-{n}", self._store) for n in range(self._options.workers)]
         compare.join()
         self._looks.close()
         look.join()
         self._small.close()
-        small.join()
+        for reader in small:
+            reader.join()
         self._large.close()
         large.join()
         self._work.close()

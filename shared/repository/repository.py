@@ -71,6 +71,9 @@ class Repository:
     index: BlobIndex = field(default_factory=BlobIndex)
     missing_packs: int = 0
     """Packs that an index names and that were not there when the index was loaded; their blobs count as not stored."""
+    claimed: tuple[set[bytes], set[bytes]] = field(default_factory=lambda: (set(), set()))
+    """Data and tree blobs that a writer of this process is storing: no other one stores them too."""
+    claims_lock: threading.Lock = field(default_factory=threading.Lock)
     _loaded_indexes: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -86,7 +86,7 @@ class BlobWriter:
         self.stored = Stored()
         self._repository = repository
         self._open = (_OpenPack(tree=False), _OpenPack(tree=True))
-        self._claimed: tuple[set[bytes], set[bytes]] = (set(), set())
+        self._ours: tuple[set[bytes], set[bytes]] = (set(), set())
         self._lock = threading.Lock()
         self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, "upload")
         self._room = threading.BoundedSemaphore(UPLOADS_AT_ONCE)
@@ -104,6 +104,8 @@ class BlobWriter:
                 self.flush()
         finally:
             self._uploads.shutdown(wait=True, cancel_futures=True)
+            for tree in (False, True):
+                self._unclaim(list(self._ours[tree]), tree)
 
     def save(self, plain: bytes | memoryview, *, tree: bool = False) -> bytes:
         """Store a blob unless it is stored already. Returns its id (32 bytes) as soon as it is packed.
@@ -139,15 +141,22 @@ class BlobWriter:
 
     def _claim(self, ids: Sequence[bytes], tree: bool) -> list[int]:
         """Which of ``ids`` nobody has stored or is storing; they are ours to store now."""
+        self._raise_failure()
         new = []
-        claimed, holds = self._claimed[tree], self._repository.index.holds
-        with self._lock:
-            self._raise_failure()
+        repository, ours = self._repository, self._ours[tree]
+        claimed, holds = repository.claimed[tree], repository.index.holds
+        with repository.claims_lock:
             for at, blob_id in enumerate(ids):
                 if blob_id not in claimed and not holds(blob_id, tree=tree):
                     claimed.add(blob_id)
+                    ours.add(blob_id)
                     new.append(at)
         return new
+
+    def _unclaim(self, ids: Iterable[bytes], tree: bool) -> None:
+        with self._repository.claims_lock:
+            self._repository.claimed[tree].difference_update(ids)
+            self._ours[tree].difference_update(ids)
 
     def _seal(self, blob_id: bytes, plain: bytes | memoryview) -> SealedBlob:
         """Sealed, and opened again: a bit that flips meanwhile is found before it is stored, as restic does.
@@ -193,14 +202,15 @@ class BlobWriter:
         pack, body = build_pack(self._repository.key, blobs, tree=tree)
         self._repository.store.put(pack_name(pack.id), body)
         self._repository.index.add_pack(pack)
+        self._unclaim([blob.id for blob in blobs], tree)
         with self._lock:
-            self._claimed[tree].difference_update(blob.id for blob in blobs)
             self.stored.packs += 1
             self._unindexed.append(pack)
             self._unindexed_blobs += len(blobs)
             due = self._unindexed_blobs >= INDEX_BLOBS or time.monotonic() - self._indexed_at > INDEX_SECONDS
         if due:
             self._write_index()
+            self._repository.load_index()  # what other shards have stored meanwhile
 
     def _write_index(self) -> None:
         with self._lock:

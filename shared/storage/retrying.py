@@ -44,16 +44,16 @@ class RetryingStore:
         self._sleep, self._clock, self._chance, self._on_retry = sleep, clock, chance, on_retry
 
     def put(self, name: str, body: bytes) -> bool:
-        return self._repeat(lambda: self.inner.put(name, body))
+        return self.repeat(lambda: self.inner.put(name, body))
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        return self._repeat(lambda: self.inner.get(name, offset, length))
+        return self.repeat(lambda: self.inner.get(name, offset, length))
 
     def stat(self, name: str) -> BlobInfo | None:
-        return self._repeat(lambda: self.inner.stat(name))
+        return self.repeat(lambda: self.inner.stat(name))
 
     def delete(self, name: str) -> None:
-        self._repeat(lambda: self.inner.delete(name))
+        self.repeat(lambda: self.inner.delete(name))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         given: str | None = None
@@ -70,7 +70,8 @@ class RetryingStore:
                     patience, patience_since = self._patience(), given
                 patience.wait(error)
 
-    def _repeat(self, call: Callable[[], T]) -> T:
+    def repeat(self, call: Callable[[], T]) -> T:
+        """Make ``call``, again and again while it ends in ``StorageUnavailable`` and there is time."""
         patience = self._patience()
         while True:
             try:
