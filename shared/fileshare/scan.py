@@ -56,9 +56,9 @@ class Scan:
         self._found.abort()
 
     def close(self) -> None:
-        """Stop listing and wait until the thread has ended."""
+        """Stop listing and wait until the thread has ended, but not for a server that does not answer."""
         self.abort()
-        self._thread.join()
+        self._thread.join(5.0)
 
     def _run(self) -> None:
         try:

@@ -198,6 +198,9 @@ class Shard:
         scan = scan or self._start_scan(items)
         try:
             return self._run(scan, items)
+        except BaseException as error:
+            self._fail(error)
+            raise
         finally:
             scan.close()
 
@@ -208,17 +211,15 @@ class Shard:
         small = [self._thread(f"small-{n}", self._read_small) for n in range(self._options.readers)]
         large = self._thread("large", self._read_large)
         workers = [self._thread(f"work-{n}", self._store) for n in range(self._options.workers)]
-        compare.join()
+        _join(compare)
         self._looks.close()
-        look.join()
+        _join(look)
         self._small.close()
-        for reader in small:
-            reader.join()
+        _join(*small)
         self._large.close()
-        large.join()
+        _join(large)
         self._work.close()
-        for worker in workers:
-            worker.join()
+        _join(*workers)
         if self._failure is not None:
             raise self._failure
         self._writer.flush()
@@ -626,6 +627,13 @@ class Shard:
             for kind in ("unreadable", "tolerated", "not_descended", "without_security")
             for line in state["outcome"][kind]["first"]
         }
+
+
+def _join(*threads: threading.Thread) -> None:
+    """Wait for threads in a way that Ctrl-C ends on Windows too, where a plain join cannot be interrupted."""
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(1.0)
 
 
 def _nothing() -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import Damaged, LifeboatError, SettingsError, UsageError
+from shared.errors import Damaged, LifeboatError, UsageError
 from shared.fileshare.backup import ShareBackup
 from shared.fileshare.patterns import Patterns
 from shared.fileshare.scan import Scan
@@ -18,7 +18,7 @@ from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
-from shared.repository.trees import parse_rfc3339
+from shared.repository.trees import parse_rfc3339, rfc3339
 from shared.settings import ShareSettings
 
 SNAPSHOTS_TRIED = 5
@@ -52,11 +52,11 @@ def read_history(points: Iterable[RecoveryPoint]) -> History:
         share = point.share
         if share is None or not share.get("snapshot"):
             continue
-        if history.looked_ns is None and share.get("looked"):
-            history.looked_ns = parse_rfc3339(share["looked"])
-        if share["status"] == FAILED:
+        if share["status"] == FAILED:  # what a look of this run noticed is in no snapshot that is compared with
             history.suspect.add(share["snapshot"])
             continue
+        if history.looked_ns is None and share.get("looked"):
+            history.looked_ns = parse_rfc3339(share["looked"])
         if history.newest is None:
             history.newest, history.fingerprints = share["snapshot"], share.get("fingerprints")
             history.baseline_files = share["files"]
@@ -93,31 +93,34 @@ class ShareComponent:
     def back_up(self) -> tuple[Json, list[Json]]:
         """The component's object for the record, and the reasons why it is not complete.
 
-        A share that cannot be read is a result, ``failed``; ``SettingsError`` and errors of the storage are raised.
+        What goes wrong on the way is a result, ``failed``; only ``UsageError`` is raised.
         """
         try:
-            return self._back_up()
-        except (SettingsError, UsageError):
+            try:
+                return self._back_up(self.history.fingerprints, self.ahead)
+            except Damaged:
+                if not self.history.fingerprints:
+                    raise
+                return self._back_up(None, None)  # compare file by file: what is damaged is then read and stored anew
+        except UsageError:
             raise
         except LifeboatError as error:
             return {"status": FAILED, "snapshot": None}, [error.as_reason("share")]
 
-    def _back_up(self) -> tuple[Json, list[Json]]:
-        history, ahead = self.history, self.ahead
+    def _back_up(self, fingerprints: Json | None, ahead: ScanAhead | None) -> tuple[Json, list[Json]]:
+        history = self.history
         backup = ShareBackup(
             self.settings, self.repository, self.opener.open, self.progress, self.check, ahead.scan if ahead else None
         )
-        started_ns = time.time_ns()
-        look = history.looked_ns is not None and (
-            started_ns - history.looked_ns >= self.settings.look_every_seconds * 1_000_000_000
-        )
         parent = self._parent(history)
+        every_ns = self.settings.look_every_seconds * 1_000_000_000
+        look = history.looked_ns is None or time.time_ns() - history.looked_ns >= every_ns
         plan = backup.plan(
             shards=self.workers,
             parent=parent,
             look=look,
             previous_version=ahead.previous_version if ahead else self.opener.choose_previous_version(),
-            fingerprints=history.fingerprints if parent == history.newest else None,
+            fingerprints=fingerprints if parent == history.newest else None,
         )
         if len(plan["shards"]) > 1:
             with ThreadPoolExecutor(len(plan["shards"]), "shard") as pool:
@@ -146,7 +149,7 @@ class ShareComponent:
         if shrank and not self.allow_shrink:
             status = FAILED
             reasons.insert(0, shrank)
-        looked = plan["started"] if plan["look"] or history.looked_ns is None or not plan["parent"] else None
+        looked_now = plan["look"] or not plan["parent"] or history.looked_ns is None
         component = {
             "status": status,
             "snapshot": joined["snapshot"],
@@ -164,7 +167,7 @@ class ShareComponent:
             "unchanged": counts["files_unmodified"],
             "accepted": self.allow_shrink,
             "suspect": shrank is not None and not self.allow_shrink,
-            "looked": looked,
+            "looked": plan["started"] if looked_now else rfc3339(history.looked_ns or 0),
             "unreadable": outcome["unreadable"],
             "tolerated": outcome["tolerated"],
             "not_descended": outcome["not_descended"],
