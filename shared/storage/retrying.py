@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from shared.errors import StorageUnavailable
+from shared.errors import StorageError, StorageUnavailable
 from shared.storage.blob_store import BlobInfo, BlobStore
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ class RetryingStore:
         inner: BlobStore,
         *,
         limit_seconds: float = 300,
+        first_limit_seconds: float | None = None,
         first_wait_seconds: float = 0.5,
         longest_wait_seconds: float = 30,
         sleep: Callable[[float], None] = time.sleep,
@@ -36,11 +37,14 @@ class RetryingStore:
         chance: Callable[[], float] = random.random,
         on_retry: Callable[[StorageUnavailable, float], None] | None = None,
     ) -> None:
-        """``on_retry`` hears of each error that is retried and the seconds until then; it may be called from any
-        thread that uses the store, and an exception of it ends the call (which is how a run is cancelled).
+        """``first_limit_seconds`` is the limit for as long as the service has never answered: who has mistyped an
+        address learns it soon. ``on_retry`` hears of each error that is retried and the seconds until then; it may be
+        called from any thread that uses the store, and an exception of it ends the call (which is how a run is
+        cancelled).
         """
         self.inner = inner
         self._limit, self._first, self._longest = limit_seconds, first_wait_seconds, longest_wait_seconds
+        self._limit_now = limit_seconds if first_limit_seconds is None else first_limit_seconds
         self._sleep, self._clock, self._chance, self._on_retry = sleep, clock, chance, on_retry
 
     def put(self, name: str, body: bytes) -> bool:
@@ -61,6 +65,7 @@ class RetryingStore:
         while True:
             try:
                 for blob in self.inner.list(prefix):
+                    self._limit_now = self._limit
                     if given is None or blob.name > given:
                         given = blob.name
                         yield blob
@@ -75,12 +80,18 @@ class RetryingStore:
         patience = self._patience()
         while True:
             try:
-                return call()
+                result = call()
             except StorageUnavailable as error:
                 patience.wait(error)
+            except StorageError:
+                self._limit_now = self._limit
+                raise
+            else:
+                self._limit_now = self._limit
+                return result
 
     def _patience(self) -> _Patience:
-        return _Patience(self, self._clock() + self._limit, self._first)
+        return _Patience(self, self._clock() + self._limit_now, self._first)
 
     def _wait(self, error: StorageUnavailable, seconds: float) -> None:
         if self._on_retry:

@@ -31,7 +31,7 @@ class Container:
 
     service: AzureBlobStore
     counting: CountingStore
-    store: BlobStore
+    store: RetryingStore
 
 
 @dataclass
@@ -83,10 +83,9 @@ class Vault:
         """Make sure that both containers are there. ``ContainerMissing``, or, with ``create``, they are made."""
         for name in (SHARE_CONTAINER, RECORDS_CONTAINER):
             container = self._container(name)
-            first = RetryingStore(container.counting, limit_seconds=FIRST_ANSWER_SECONDS)
             if create:
-                first.repeat(container.service.create_container_if_missing)
-            elif not first.repeat(container.service.container_exists):
+                container.store.repeat(container.service.create_container_if_missing)
+            elif not container.store.repeat(container.service.container_exists):
                 raise ContainerMissing(
                     f"the vault {self.settings.url} has no container '{name}'",
                     remedy="Check LIFEBOAT_VAULT_URL; the first 'backup' makes the containers where its rights allow.",
@@ -117,5 +116,6 @@ class Vault:
                 api_version=settings.api_version,
             )
             counting = CountingStore(service)
-            self._containers[name] = Container(service, counting, RetryingStore(counting))
+            store = RetryingStore(counting, first_limit_seconds=FIRST_ANSWER_SECONDS)
+            self._containers[name] = Container(service, counting, store)
         return self._containers[name]
