@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from shared.errors import Damaged
 from shared.repository.compression import (
-    BLOB_LEVEL,
+    LARGE_LEVEL,
     MOST_PLAIN_BYTES,
     PROBE_BYTES,
+    SMALL_LEVEL,
     UNPACKED_LEVEL,
     compress,
     compress_blob,
@@ -22,7 +23,7 @@ from shared.repository.compression import (
 )
 
 
-@given(st.binary(max_size=5000), st.sampled_from([BLOB_LEVEL, UNPACKED_LEVEL]))
+@given(st.binary(max_size=5000), st.sampled_from([LARGE_LEVEL, SMALL_LEVEL, UNPACKED_LEVEL]))
 def test_what_was_compressed_comes_back(plain: bytes, level: int) -> None:
     packed = compress(plain, level)
     assert decompress(packed) == plain
@@ -40,7 +41,7 @@ def test_a_blob_is_compressed_only_where_it_gets_shorter(piece: bytes, times: in
 
 def test_a_frame_carries_the_content_size_and_no_checksum() -> None:
     for size in (0, 1, 300, 100_000):
-        facts = zstandard.get_frame_parameters(compress(b"a" * size, BLOB_LEVEL))
+        facts = zstandard.get_frame_parameters(compress(b"a" * size, LARGE_LEVEL))
         assert (facts.content_size, facts.has_checksum) == (size, False)
 
 
@@ -64,7 +65,7 @@ def test_what_is_no_frame_is_damage(packed: bytes) -> None:
 
 @given(st.binary(min_size=100, max_size=1000), st.data())
 def test_a_frame_that_ends_early_is_damage(plain: bytes, data: st.DataObject) -> None:
-    packed = compress(plain, BLOB_LEVEL)
+    packed = compress(plain, LARGE_LEVEL)
     with pytest.raises(Damaged):
         decompress(packed[: data.draw(st.integers(0, len(packed) - 1))])
 
