@@ -1,0 +1,502 @@
+"""The main job, seen once on real parts: ``make demo``.
+
+A share like a hoster's, served by a real Samba, is backed up into a real Azurite, changed, backed up again, checked by
+Lifeboat and by stock restic, destroyed and brought back byte for byte. Every command is run as an operator would run
+it. Exit code 0 when all is as it should be, 1 when anything is not, 130 when interrupted. Everything lies in a
+temporary folder that is removed at the end; servers are stopped whatever happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scripts import demo_share
+from shared.errors import LifeboatError
+from shared.recovery_point.listing import show_point
+from shared.settings import Settings
+from shared.storage.azure_blobs import AzureBlobStore
+from shared.terminal import bytes_text, duration_text
+from tests.standins import restic
+from tests.standins.azurite import API_VERSION, KEY, PROGRAM, REPOSITORY, Azurite, AzuriteMissing, running_azurite
+from tests.standins.rights_proxy import RightsProxy, running_rights_proxy
+from tests.standins.samba import PASSWORD, USERNAME, Samba, SambaCannotStart
+
+CONTAINERS = ("share", "recovery-points")
+SECRET_SETTINGS = ("LIFEBOAT_SHARE_PASSWORD", "LIFEBOAT_VAULT_KEY", "LIFEBOAT_REPOSITORY_PASSWORD")
+INTERRUPTED = 130
+_OTHERS = ("LIFEBOAT_", "AZURE_", "IDENTITY_", "MSI_", "RESTIC_", "FORCE_COLOR")
+"""What commands must not inherit from whoever runs the demo."""
+
+
+class NotAsItShouldBe(Exception):
+    """The demo has shown something else than it promised; the text says what."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    code: int
+    output: str
+    seconds: float
+    calls: Counter[str]
+    """Requests to the vault by kind: put, get, list, stat, delete, other."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the closing table."""
+
+    what: str
+    seconds: float
+    calls: Counter[str] | None
+
+
+class Screen:
+    """What is printed, on a terminal of any width and in a pipe alike (there: 80 columns, no colour)."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False, markup=False, emoji=False)
+        self._step = 0
+        self._width = min(self.console.width, 110)
+
+    def title(self, text: str) -> None:
+        self._print(Text(text, "bold"))
+
+    def headline(self, text: str) -> None:
+        """Begin a step."""
+        self._step += 1
+        self.console.print()
+        first, *rest = textwrap.wrap(f"{self._step}. {text}", self._width, subsequent_indent="   ")
+        for line in (first, *rest):
+            self._print(Text(line, "bold"))
+
+    def says(self, text: str) -> None:
+        self._wrapped(text, "   ", "")
+
+    def good(self, text: str) -> None:
+        self._wrapped(text, " ✓ ", "green")
+
+    def bad(self, text: str) -> None:
+        self._wrapped(text, " ✗ ", "bold red", "bold red")
+
+    def command(self, text: str) -> None:
+        self._wrapped(f"$ {text}", "   ", "", "cyan")
+
+    def output(self, text: str) -> None:
+        """A line that a command printed; further lines of a long one are set in."""
+        indent = "   " + " " * (len(text) - len(text.lstrip()))
+        for number, line in enumerate(textwrap.wrap(text.strip(), self._width - len(indent) - 2) or [""]):
+            self._print(Text(f"{indent}{'  ' if number else ''}{line}".rstrip(), "dim"))
+
+    def table(self, table: Table) -> None:
+        with self.console.capture() as captured:
+            self.console.print(table)
+        for line in captured.get().splitlines():
+            self._print(Text("   ") + Text.from_ansi(line.rstrip()))
+
+    def end(self, text: str, good: bool) -> None:
+        self.console.print()
+        (self.good if good else self.bad)(text)
+
+    def _wrapped(self, text: str, mark: str, style: str, body: str = "default") -> None:
+        lines = textwrap.wrap(text, self._width - len(mark), break_on_hyphens=False) or [""]
+        for number, line in enumerate(lines):
+            begin = Text(mark if number == 0 else " " * len(mark), style)
+            self._print(begin.append(line, body) if line else Text())
+
+    def _print(self, text: Text) -> None:
+        self.console.print(text, soft_wrap=True)
+
+
+@dataclass
+class Demo:
+    """The story, step by step. Each step raises ``NotAsItShouldBe`` where it does not come true."""
+
+    screen: Screen
+    folder: Path
+    share: Path
+    share_url: str
+    azurite: Azurite
+    proxy: RightsProxy
+    account: str
+    repository_password: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def kept(self) -> Path:
+        """A copy of the share as it was when it was last backed up: what the restore is compared with."""
+        return self.folder / "kept-copy"
+
+    def settings(self) -> dict[str, str]:
+        smb = {"LIFEBOAT_SHARE_USERNAME": USERNAME, "LIFEBOAT_SHARE_PASSWORD": PASSWORD}
+        return {
+            "LIFEBOAT_SHARE_URL": self.share_url,
+            **(smb if self.share_url.startswith("smb:") else {}),
+            "LIFEBOAT_VAULT_URL": self.proxy.url(self.account),
+            "LIFEBOAT_VAULT_KEY": KEY,
+            "LIFEBOAT_REPOSITORY_PASSWORD": self.repository_password,
+        }
+
+    def tell(self) -> None:
+        self.tell_settings()
+        first = self.first_backup()
+        second = self.second_backup(first)
+        self.points()
+        self.check()
+        self.stock_restic()
+        self.destroyed()
+        self.restored(second)
+        self.compared()
+
+    # --- steps ---
+
+    def tell_settings(self) -> None:
+        self.screen.says("")
+        self.screen.says("The settings of every command below, all in the environment:")
+        for name, value in self.settings().items():
+            self.screen.says(f"  {name}={'(secret)' if name in SECRET_SETTINGS else value}")
+
+    def first_backup(self) -> dict[str, Any]:
+        self.screen.headline("The first backup reads everything")
+        ran = self.lifeboat("backup", what="first backup")
+        self.expect_code(ran, 0)
+        record = self.record(ran)
+        share = record["components"]["share"]
+        there = demo_share.count(self.share)
+        self.expect(record["status"] == "complete" and record["whole"], "the recovery point is not complete and whole")
+        self.expect(share["files"] == there.files, f"{share['files']:,} files backed up of {there.files:,}")
+        self.expect(share["bytes"] == there.bytes, f"{share['bytes']:,} bytes backed up of {there.bytes:,}")
+        self.screen.good(
+            f"{share['files']:,} files ({bytes_text(share['bytes'])}) in {duration_text(ran.seconds)}, start-up "
+            f"included: {bytes_text(share['bytes'] / ran.seconds)}/s"
+        )
+        self.screen.good(
+            f"stored {bytes_text(share['bytes_stored'])}: copies of frameworks are kept once, text is compressed, "
+            f"all is encrypted; {ran.calls['put']:,} blobs written, not {share['files']:,}"
+        )
+        return record
+
+    def second_backup(self, first: dict[str, Any]) -> dict[str, Any]:
+        self.screen.headline("One file changes, one comes, one goes; the second backup reads only those")
+        changed, added, deleted = demo_share.change_a_little(self.share)
+        self.screen.says(f"changed: {changed}")
+        self.screen.says(f"added:   {added}")
+        self.screen.says(f"deleted: {deleted}")
+        demo_share.keep_copy(self.share, self.kept)
+        ran = self.lifeboat("backup", what="second backup")
+        self.expect_code(ran, 0)
+        record = self.record(ran)
+        share = record["components"]["share"]
+        there = demo_share.count(self.share)
+        unchanged = first["components"]["share"]["files"] - 2
+        self.expect(record["status"] == "complete", "the recovery point is not complete")
+        self.expect(share["files"] == there.files, f"{share['files']:,} files in the snapshot of {there.files:,}")
+        self.expect(share["unchanged"] == unchanged, f"{share['unchanged']:,} files unchanged, not {unchanged:,}")
+        self.screen.good(
+            f"{duration_text(ran.seconds)}: {share['files']:,} files looked at, {share['files'] - share['unchanged']} "
+            f"read; {bytes_text(share['bytes_stored'])} more in the vault, in {ran.calls['put']} blobs"
+        )
+        return record
+
+    def points(self) -> None:
+        self.screen.headline("What there is to go back to")
+        ran = self.lifeboat("points", what="points")
+        self.expect_code(ran, 0)
+        self.expect(ran.output.count(" complete ") >= 2, "not two complete points")
+        self.screen.good("two recovery points, each the whole share")
+
+    def check(self) -> None:
+        self.screen.headline("Lifeboat checks the vault: structure, and every stored byte")
+        ran = self.lifeboat("check", "--read-data", what="check --read-data")
+        self.expect_code(ran, 0)
+        self.screen.good(f"nothing damaged, in {duration_text(ran.seconds)}")
+
+    def stock_restic(self) -> None:
+        self.screen.headline("A judge that we did not write: stock restic checks the same repository")
+        binaries = restic.installed()
+        if not binaries:
+            self.screen.says("skipped: restic is not installed here (on Debian: apt-get install restic)")
+            return
+        copy = self.folder / "vault-copy"
+        with self.container("share") as store:
+            restic.copy_container(store, copy)
+            blobs = list(store.list(""))
+        size = sum(blob.size_bytes for blob in blobs)
+        self.screen.says(
+            f"The repository is the vault's container, copied out of Azurite: {len(blobs)} blobs, {bytes_text(size)}."
+        )
+        for binary in binaries:
+            version = ".".join(map(str, restic.version_of(binary)))
+            self.screen.command(f"restic check --read-data        # restic {version}")
+            ran = self.run(
+                [str(binary), "--no-cache", "check", "--read-data"],
+                {"RESTIC_REPOSITORY": str(copy), "RESTIC_PASSWORD": self.repository_password},
+                shown=lambda line: "no errors" in line,
+            )
+            if ran.code:
+                for line in ran.output.splitlines():
+                    self.screen.output(line)
+            self.lines.append(Line(f"restic {version} check --read-data", ran.seconds, None))
+            self.expect(ran.code == 0 and "no errors were found" in ran.output, f"restic {version} found errors")
+        shutil.rmtree(copy)
+        names = " and ".join("restic " + ".".join(map(str, restic.version_of(binary))) for binary in binaries)
+        self.screen.good(f"{names}: no errors")
+
+    def destroyed(self) -> None:
+        self.screen.headline("Disaster: the share is emptied. A backup now must not pass for a good one")
+        demo_share.destroy(self.share)
+        left = demo_share.count(self.share)
+        self.expect((left.files, left.folders) == (0, 0), "the share is not empty")
+        ran = self.lifeboat("backup", what="backup of the emptied share")
+        self.expect_code(ran, 1)
+        record = self.record(ran)
+        self.expect("share-shrank" in ran.output, "the reason share-shrank is not told")
+        self.expect(record["status"] == "failed", f"the point is {record['status']}, not failed")
+        self.expect(record["suspect"], "the point is not marked suspect")
+        self.screen.good("refused with exit code 1: the point is failed and suspect, so it replaces no earlier one")
+
+    def restored(self, newest_good: dict[str, Any]) -> None:
+        self.screen.headline("The share is brought back")
+        ran = self.lifeboat("restore", "share", what="restore share")
+        self.expect_code(ran, 0)
+        self.expect(f" of {newest_good['point']} to " in ran.output, "it is not the newest good point that came back")
+        there = demo_share.count(self.share)
+        self.screen.good(
+            f"{there.files:,} files ({bytes_text(there.bytes)}) in {duration_text(ran.seconds)}: "
+            f"{bytes_text(there.bytes / ran.seconds)}/s, from the newest good point"
+        )
+
+    def compared(self) -> None:
+        self.screen.headline("Is it what it was? Compared with a copy that was set aside")
+        began = time.monotonic()
+        found = list(demo_share.differences(self.kept, self.share))
+        seconds = time.monotonic() - began
+        for difference in found[:20]:
+            self.screen.says(difference)
+        self.expect(not found, f"{len(found):,} differences, the first of them above")
+        there = demo_share.count(self.kept)
+        self.screen.good(
+            f"{there.files:,} files and {there.folders:,} folders, {there.bytes:,} bytes: the same names, sizes, times "
+            f"of change, and every byte (compared in {duration_text(seconds)})"
+        )
+
+    # --- tools of the steps ---
+
+    def lifeboat(self, *arguments: str, what: str) -> Ran:
+        """Run a command of Lifeboat, showing it and all that it prints."""
+        self.screen.command(f"python lifeboat.py {' '.join(arguments)}")
+        before = len(self.proxy.calls)
+        ran = self.run([sys.executable, "lifeboat.py", *arguments], self.settings())
+        ran.calls.update(call.kind for call in self.proxy.calls[before:])
+        self.lines.append(Line(what, ran.seconds, ran.calls))
+        return ran
+
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str], shown: Callable[[str], bool] = lambda line: True
+    ) -> Ran:
+        """Run to the end; lines that ``shown`` accepts are printed as they come. ``command`` may hold no secret."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
+        began = time.monotonic()
+        output: list[str] = []
+        with (
+            self.waiting(),
+            subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env={**inherited, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+            ) as process,
+        ):
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    output.append(line.rstrip())
+                    if shown(output[-1]):
+                        self.screen.output(output[-1])
+                code = process.wait()
+            except BaseException:
+                process.kill()
+                raise
+        return Ran(code, "\n".join(output), time.monotonic() - began, Counter())
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Show that something goes on, where somebody may be looking."""
+        if self.screen.console.is_terminal:
+            with self.screen.console.status("running"):
+                yield
+        else:
+            yield
+
+    def record(self, ran: Ran) -> dict[str, Any]:
+        """The record of the point that a backup has just made."""
+        match = re.search(r"recovery point (\S+):", ran.output)
+        if not match:
+            raise NotAsItShouldBe("no recovery point was made")
+        return show_point(Settings.from_environment(self.settings()), match[1])
+
+    def container(self, name: str) -> AzureBlobStore:
+        """As who owns the account: beside the stand-in for the rights."""
+        return open_container(self.azurite, self.account, name)
+
+    def expect_code(self, ran: Ran, code: int) -> None:
+        self.expect(ran.code == code, f"the exit code is {ran.code}, not {code}")
+
+    def expect(self, true: bool, otherwise: str) -> None:
+        if not true:
+            raise NotAsItShouldBe(otherwise)
+
+    def figures(self) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 1))
+        table.add_column("what ran", no_wrap=True)
+        for name in ("seconds", "writes", "reads", "lists, looks"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for line in self.lines:
+            calls = line.calls
+            counts = ["", "", ""]
+            if calls is not None:
+                others = calls["list"] + calls["stat"] + calls["other"]
+                counts = [f"{number:,}" for number in (calls["put"], calls["get"], others)]
+            table.add_row(line.what, f"{line.seconds:.1f}", *counts)
+        return table
+
+
+def open_container(azurite: Azurite, account: str, name: str) -> AzureBlobStore:
+    return AzureBlobStore.open(azurite.url(account), name, account_key=KEY, credential=None, api_version=API_VERSION)
+
+
+def tell_story(screen: Screen, options: argparse.Namespace) -> None:
+    """Set the stage, tell the story, clear everything away."""
+    with contextlib.ExitStack() as stage:
+        folder = stage.enter_context(_temporary_folder(screen, keep=options.keep))
+        share = folder / "share"
+        share.mkdir()
+        screen.title("Lifeboat: a file share is backed up, checked, destroyed and brought back")
+        screen.headline("A share like a hoster's, and the servers")
+        demo_share.make_share(share, demo_share.SMALL if options.small else demo_share.REALISTIC)
+        there = demo_share.count(share)
+        screen.good(
+            f"data: {there.files:,} files in {there.folders:,} folders, {bytes_text(there.bytes)}: tenants' sites, "
+            "frameworks copied between them, a big log, a big zip, odd names, an empty folder"
+        )
+        share_url = _serve(stage, screen, share, local_folder=options.local_folder)
+        azurite_folder = folder / "azurite"
+        azurite_folder.mkdir()
+        azurite = stage.enter_context(running_azurite(azurite_folder, in_memory=False))
+        account = azurite.new_account()
+        for name in CONTAINERS:
+            with open_container(azurite, account, name) as store:
+                store.create_container_if_missing()
+        screen.good(f"vault: Azurite {_azurite_version()}, Microsoft's emulator of blob storage, port {azurite.port}")
+        proxy = stage.enter_context(running_rights_proxy(azurite))
+        screen.good(
+            f"rights: a stand-in of ours before it, port {proxy.port}, does what Azure's role assignment does: the "
+            "backup may read and add, never overwrite, and delete only its locks"
+        )
+        demo = Demo(screen, folder, share, share_url, azurite, proxy, account)
+        demo.tell()
+        screen.headline("The figures: seconds, start-up included, and requests to the vault")
+        screen.table(demo.figures())
+
+
+def _serve(stage: contextlib.ExitStack, screen: Screen, share: Path, *, local_folder: bool) -> str:
+    """Serve the folder by Samba until the stage is cleared; returns the share's URL."""
+    try:
+        if local_folder:
+            raise SambaCannotStart("asked for by --local-folder")
+        samba = stage.enter_context(Samba("smb-3.1.1", root=share))
+    except (SambaCannotStart, OSError) as reason:
+        screen.says(
+            f"share: NO SMB SERVER here ({str(reason).splitlines()[0]}). The share is the local folder itself; what "
+            "follows shows everything but the reading and writing over SMB."
+        )
+        return share.as_uri()
+    said = subprocess.run([_smbd(), "--version"], capture_output=True, text=True, check=False).stdout
+    version = said.strip().removeprefix("Version ").partition("-")[0]
+    screen.good(f"share: served by Samba {version}, a real SMB server, on loopback, port {samba.port}")
+    return samba.url()
+
+
+def _smbd() -> str:
+    return shutil.which("smbd") or "/usr/sbin/smbd"
+
+
+def _azurite_version() -> str:
+    package = json.loads((PROGRAM.parents[3] / "package.json").read_text())
+    return str(package["version"])
+
+
+@contextlib.contextmanager
+def _temporary_folder(screen: Screen, *, keep: bool) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="lifeboat-demo-"))
+    try:
+        yield folder
+    finally:
+        if keep:
+            screen.says("")
+            screen.says(f"kept: {folder} (the share, its copy, Azurite's data)")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """The first one ends the demo; later ones must not cut off the clearing away."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="scripts.demo", description="See the main job done on real parts.")
+    parser.add_argument("--small", action="store_true", help="a tiny share: to see that the demo runs")
+    parser.add_argument("--local-folder", action="store_true", help="no Samba: the share is a local folder")
+    parser.add_argument("--keep", action="store_true", help="leave the temporary folder with all data")
+    options = parser.parse_args(arguments)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    screen = Screen()
+    began = time.monotonic()
+    try:
+        tell_story(screen, options)
+    except (NotAsItShouldBe, AzuriteMissing, LifeboatError) as error:
+        screen.bad(str(error))
+        screen.end("the demo failed: this is not as it should be", good=False)
+        return 1
+    except KeyboardInterrupt:
+        screen.end(f"interrupted: servers are stopped{'' if options.keep else ', data is removed'}", good=False)
+        return INTERRUPTED
+    screen.end(f"everything is as it should be, in {duration_text(time.monotonic() - began)}", good=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
