@@ -10,6 +10,7 @@ import logging
 from enum import StrEnum
 
 _logger = logging.getLogger("lifeboat")
+_logger.addHandler(logging.NullHandler())  # where nobody listens, bad news must not appear bare on standard error
 
 
 class Event(StrEnum):
