@@ -81,6 +81,8 @@ class Screen:
         self.console = Console(highlight=False, markup=False, emoji=False)
         self._step = 0
         self._width = min(self.console.width, 110)
+        plain = not self.console.encoding.startswith("utf")
+        self._good, self._bad = (" + ", " x ") if plain else (" ✓ ", " ✗ ")
 
     def title(self, text: str) -> None:
         self._print(Text(text, "bold"))
@@ -97,10 +99,10 @@ class Screen:
         self._wrapped(text, "   ", "")
 
     def good(self, text: str) -> None:
-        self._wrapped(text, " ✓ ", "green")
+        self._wrapped(text, self._good, "green")
 
     def bad(self, text: str) -> None:
-        self._wrapped(text, " ✗ ", "bold red", "bold red")
+        self._wrapped(text, self._bad, "bold red", "bold red")
 
     def command(self, text: str) -> None:
         self._wrapped(f"$ {text}", "   ", "", "cyan")
