@@ -197,7 +197,11 @@ class ShareComponent:
     def _parent(self, history: History) -> str | None:
         """The snapshot to compare with: the newest of this share that is not suspect, recorded or not."""
         name = self.opener.describe()
-        snapshots = sorted(self.repository.store.list("snapshots/"), key=lambda blob: blob.modified, reverse=True)
+        snapshots = sorted(
+            self.repository.store.list("snapshots/"),
+            key=lambda blob: (blob.modified, blob.name == f"snapshots/{history.newest}"),  # its clock ticks in seconds
+            reverse=True,
+        )
         ids = [blob.name.rpartition("/")[2] for blob in snapshots]
         if ids and ids[0] == history.newest:
             return history.newest
