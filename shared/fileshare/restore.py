@@ -94,7 +94,7 @@ class ShareRestore:
         """``folder``: the share's own node. Errors of the storage and of the target as a whole are raised."""
         self._target.prepare()
         batch: list[_File] = []
-        for file in self._walk("", folder):
+        for file in self._walk(folder):
             self._check()
             batch.append(file)
             if len(batch) >= BATCH_FILES:
@@ -110,8 +110,16 @@ class ShareRestore:
 
     # --- what is to be done ---
 
-    def _walk(self, path: str, folder: Node) -> Iterator[_File]:
-        """Files to be written below a folder, whose own metadata is set at the end; makes the folders."""
+    def _walk(self, folder: Node) -> Iterator[_File]:
+        """Files to be written in the share, as deep as it goes; makes the folders."""
+        pending = [("", folder)]
+        while pending:
+            below: list[tuple[str, Node]] = []
+            yield from self._files(*pending.pop(), below)
+            pending += reversed(below)
+
+    def _files(self, path: str, folder: Node, below: list[tuple[str, Node]]) -> Iterator[_File]:
+        """Files to be written in one folder, whose own metadata is set at the end; the folders in it go to ``below``."""
         if folder.subtree is None:
             return
         if not self._include:
@@ -126,7 +134,6 @@ class ShareRestore:
             self._damaged(path or "/", error)
             return
         existing: dict[str, Existing] | None = None
-        below: list[tuple[str, Node]] = []
         for node in nodes:
             try:
                 name = self._target.decode_name(node.name)
@@ -149,8 +156,6 @@ class ShareRestore:
                 file = self._compare(inside, node, existing.get(name))
                 if file is not None:
                     yield file
-        for inside, node in below:
-            yield from self._walk(inside, node)
 
     def _existing(self, path: str) -> dict[str, Existing]:
         try:
@@ -175,21 +180,21 @@ class ShareRestore:
 
     def _make(self, path: str) -> None:
         """Make a folder and those above it, once."""
-        if path in self._made or path in self._refused:
-            return
-        above = path.rpartition("/")[0]
-        if path:
-            self._make(above)
-            if above in self._refused:
-                self._refused.add(path)
-                return
+        missing = []
+        while path and path not in self._made and path not in self._refused:
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        for inside in reversed(missing):
+            if inside.rpartition("/")[0] in self._refused:
+                self._refused.add(inside)
+                continue
             try:
-                self._target.make_folder(path)
+                self._target.make_folder(inside)
             except UnwritableError as error:
-                self._refused.add(path)
-                self._failed(path, error.reason, error.message)
-                return
-        self._made.add(path)
+                self._refused.add(inside)
+                self._failed(inside, error.reason, error.message)
+            else:
+                self._made.add(inside)
 
     # --- doing it ---
 
