@@ -9,11 +9,12 @@ password.
 from __future__ import annotations
 
 import gc
+import io
+import json
 import signal
 import sys
 from typing import Annotated, Any, NoReturn
 
-import orjson
 import typer
 
 from shared.errors import LifeboatError, UsageError
@@ -35,6 +36,8 @@ app.add_typer(restore_app, name="restore")
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
 Point = Annotated[str | None, typer.Option("--point", help="Id of a recovery point.", metavar="ID")]
 
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1}
 
 
@@ -123,9 +126,9 @@ def show(point: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = 
 
     record = show_point(Settings.from_environment(), point)
     if not as_json:
-        result(orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
+        result(json.dumps(record, indent=2, ensure_ascii=False))
         return 0
-    result(orjson.dumps(record).decode())
+    result(json.dumps(record))
     return 0
 
 
@@ -224,7 +227,7 @@ def password(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
 
 def _answer(answer: Json, as_json: bool) -> int:
     if as_json:
-        result(orjson.dumps(answer).decode())
+        result(json.dumps(answer))
     return EXIT_CODES[answer["status"]]
 
 
@@ -265,13 +268,13 @@ def main(arguments: list[str]) -> int:
     gc.set_threshold(100_000, 50, 1000)
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="lifeboat.py")
-        return int(code or 0)
+        return _failed(_interrupted(), as_json) if code == INTERRUPTED else int(code or 0)
     except typer.Exit as done:
         return done.exit_code
     except LifeboatError as error:
         return _failed(error, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed(LifeboatError("interrupted", remedy="Run it again: what is done is used again."), as_json)
+        return _failed(_interrupted(), as_json)
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:
@@ -289,7 +292,7 @@ def main(arguments: list[str]) -> int:
 
 def _failed(error: LifeboatError, as_json: bool) -> int:
     if as_json:
-        result(orjson.dumps({"status": "failed", "reasons": [error.as_reason("lifeboat")]}).decode())
+        result(json.dumps({"status": "failed", "reasons": [error.as_reason("lifeboat")]}))
     else:
         message(f"lifeboat: {error}")
         if error.remedy:
@@ -297,10 +300,17 @@ def _failed(error: LifeboatError, as_json: bool) -> int:
     return error.exit_code
 
 
+def _interrupted() -> LifeboatError:
+    return LifeboatError("interrupted", remedy="Run it again: what is done is used again.")
+
+
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):  # a code page that lacks a character is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main(sys.argv[1:]))

@@ -119,7 +119,7 @@ class ShareRestore:
             pending += reversed(below)
 
     def _files(self, path: str, folder: Node, below: list[tuple[str, Node]]) -> Iterator[_File]:
-        """Files to be written in one folder, whose own metadata is set at the end; the folders in it go to ``below``."""
+        """Files to be written in one folder, whose own metadata is set at the end. Folders in it go to ``below``."""
         if folder.subtree is None:
             return
         if not self._include:
@@ -330,7 +330,6 @@ class ShareRestore:
     def _counted(self, pieces: list[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             self._check()
-            self._progress.bytes += len(piece)
             yield piece
 
     def _fetch(self, locations: Sequence[Location]) -> tuple[bytes, int]:
@@ -355,6 +354,7 @@ class ShareRestore:
                 self._result.restored += 1
                 self._result.bytes += outcome.size_bytes
                 self._progress.files += 1
+                self._progress.bytes = self._result.bytes
 
     def _skip(self, path: str, code: str, message: str) -> None:
         with self._lock:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import Damaged, LifeboatError, UsageError
+from shared.errors import Cancelled, Damaged, LifeboatError, UsageError
 from shared.fileshare.backup import ShareBackup
 from shared.fileshare.patterns import Patterns
 from shared.fileshare.scan import Scan
@@ -109,8 +110,15 @@ class ShareComponent:
 
     def _back_up(self, fingerprints: Json | None, ahead: ScanAhead | None) -> tuple[Json, list[Json]]:
         history = self.history
+        given_up = threading.Event()
+
+        def check() -> None:
+            if given_up.is_set():
+                raise Cancelled("the run was given up")
+            self.check()
+
         backup = ShareBackup(
-            self.settings, self.repository, self.opener.open, self.progress, self.check, ahead.scan if ahead else None
+            self.settings, self.repository, self.opener.open, self.progress, check, ahead.scan if ahead else None
         )
         parent = self._parent(history)
         every_ns = self.settings.look_every_seconds * 1_000_000_000
@@ -124,7 +132,11 @@ class ShareComponent:
         )
         if len(plan["shards"]) > 1:
             with ThreadPoolExecutor(len(plan["shards"]), "shard") as pool:
-                results = list(pool.map(lambda items: backup.backup_shard(plan, items), plan["shards"]))
+                try:
+                    results = list(pool.map(lambda items: backup.backup_shard(plan, items), plan["shards"]))
+                except BaseException:  # Ctrl-C, or one shard failed: the pool waits for the others
+                    given_up.set()
+                    raise
         else:
             results = [backup.backup_shard(plan, items) for items in plan["shards"]]
         joined = backup.join(plan, results)
