@@ -9,6 +9,7 @@ writes just these bytes. After ``--new-repository`` the election is ``init-2``, 
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import secrets
 import time
@@ -18,7 +19,15 @@ from typing import ClassVar, Protocol
 
 import orjson
 
-from shared.errors import BlobExists, BlobNotFound, Damaged, RepositoryMissing, SettingsError, WrongPassword
+from shared.errors import (
+    BlobExists,
+    BlobNotFound,
+    Damaged,
+    RepositoryMissing,
+    SettingsError,
+    StorageForbidden,
+    WrongPassword,
+)
 from shared.repository.crypto import MasterKey, write_key_file
 from shared.repository.polynomial import random_polynomial
 from shared.repository.repository import Config, KeyMissing, Repository
@@ -29,6 +38,8 @@ from shared.storage.key_vault import Secret, SecretStore
 PASSWORD_SECRET = "repository-password"  # noqa: S105 - the name of the secret, not its value
 REPOSITORY_TAG = "repository"
 """Tag on the password's version: the id of the repository that it opens, once that is complete."""
+EARLIER_TAG = "earlier-repository"
+"""Tag on a version made by ``--new-repository``: the id of the repository that it is to replace."""
 
 
 class Passwords(Protocol):
@@ -43,6 +54,10 @@ class Passwords(Protocol):
 
     def repository_id(self) -> str | None:
         """The repository that the current password is known to have opened."""
+        ...
+
+    def earlier_repository_id(self) -> str | None:
+        """The repository that an earlier password is known to have opened, where the current one opened none."""
         ...
 
     def propose(self, *, fresh: bool) -> tuple[str, str | None]:
@@ -70,6 +85,9 @@ class GivenPassword:
         return self.value
 
     def repository_id(self) -> str | None:
+        return None
+
+    def earlier_repository_id(self) -> str | None:
         return None
 
     def propose(self, *, fresh: bool) -> tuple[str, str | None]:
@@ -102,10 +120,16 @@ class KeyVaultPassword:
         secret = self._current()
         return secret.tags.get(REPOSITORY_TAG) if secret else None
 
+    def earlier_repository_id(self) -> str | None:
+        secret = self._current()
+        return secret.tags.get(EARLIER_TAG) if secret else None
+
     def propose(self, *, fresh: bool) -> tuple[str, str | None]:
-        secret = None if fresh else self._current()
-        if secret is None:
-            secret = self.secrets.set(PASSWORD_SECRET, secrets.token_urlsafe(32), {})
+        secret = self._current()
+        if secret is None or fresh:
+            earlier = (secret.tags.get(REPOSITORY_TAG) or secret.tags.get(EARLIER_TAG)) if secret else None
+            tags = {EARLIER_TAG: earlier} if earlier else {}
+            secret = self.secrets.set(PASSWORD_SECRET, secrets.token_urlsafe(32), tags)
         return secret.value, secret.version
 
     def elected(self, version: str | None) -> str | None:
@@ -114,20 +138,18 @@ class KeyVaultPassword:
 
     def settle(self, version: str | None, repository_id: str) -> None:
         current = self._current()
-        tags = {REPOSITORY_TAG: repository_id}
-        if current is not None and current.version == version:
-            if current.tags.get(REPOSITORY_TAG) != repository_id:
-                self.secrets.set_tags(PASSWORD_SECRET, current.version, tags)
-            return
-        value = self.elected(version)
+        value = current.value if current and current.version == version else self.elected(version)
         if value is None:
             raise Damaged(
                 f"the Key Vault has no version {version} of the secret '{PASSWORD_SECRET}', with which the repository "
                 "was made",
                 remedy="Recover that secret in the Key Vault.",
             )
+        tags = {REPOSITORY_TAG: repository_id}
         if current is None or current.value != value:
             self.secrets.set(PASSWORD_SECRET, value, tags)
+        elif current.tags.get(REPOSITORY_TAG) != repository_id:
+            self.secrets.set_tags(PASSWORD_SECRET, current.version, {**current.tags, **tags})
 
     def _current(self) -> Secret | None:
         return self.secrets.get(PASSWORD_SECRET)
@@ -146,6 +168,8 @@ class _Election:
     key_file: bytes
     sealed_config: bytes
     password_version: str | None
+    after: str | None
+    """The newest recovery point that was there when it was made: a newer one says that the repository was finished."""
 
     def to_json(self) -> bytes:
         return orjson.dumps(
@@ -155,6 +179,7 @@ class _Election:
                 "key": base64.b64encode(self.key_file).decode(),
                 "config": base64.b64encode(self.sealed_config).decode(),
                 "password_version": self.password_version,
+                "after": self.after,
             }
         )
 
@@ -167,21 +192,25 @@ class _Election:
                 base64.b64decode(fields["key"]),
                 base64.b64decode(fields["config"]),
                 fields["password_version"],
+                fields.get("after"),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise Damaged(f"recovery-points/{name} cannot be read: {error!r}", blob=name) from error
 
 
 def open_repository(share: BlobStore, records: BlobStore, passwords: Passwords) -> Repository:
-    """Open the repository in ``share``; nothing is written but, in the Key Vault, the elected password made current.
+    """Open the repository in ``share``; nothing is written but, in the Key Vault, the elected password made current
+    where the rights allow that.
 
     ``RepositoryMissing``, ``WrongPassword``, ``SettingsError`` when no password is to be had, ``Damaged``.
     """
     password = passwords.current()
     if password is None:
-        if _has_config(share):
+        if not _has_config(share):
+            raise _missing()
+        password = passwords.current()  # an initialiser may have made both since
+        if password is None:
             raise _no_password()
-        raise _missing()
     try:
         return Repository.open(share, password)
     except WrongPassword:
@@ -190,7 +219,8 @@ def open_repository(share: BlobStore, records: BlobStore, passwords: Passwords) 
         if election is None or elected is None or elected == password:
             raise
         repository = Repository.open(share, elected)
-        passwords.settle(election.password_version, repository.config.id)
+        with contextlib.suppress(StorageForbidden):  # a restorer may read secrets and not set them
+            passwords.settle(election.password_version, repository.config.id)
         return repository
 
 
@@ -221,8 +251,12 @@ def open_or_initialise(
 
 
 def _elect_and_write(share: BlobStore, records: BlobStore, passwords: Passwords, new_repository: bool) -> None:
-    number, election = _newest_election(records)
-    if _was_complete(records, passwords):
+    known = passwords.repository_id() or passwords.earlier_repository_id()
+    newest_point = _newest_point(records)
+    number, election = _newest_election(records)  # last: so that it is no older than what the other two tell
+    if _was_complete(election, known, newest_point):
+        if _has_config(share):
+            return  # somebody was quicker
         if not new_repository:
             raise RepositoryMissing(
                 "the vault's container 'share' holds no repository, but there was one: somebody emptied the vault",
@@ -241,7 +275,7 @@ def _elect(records: BlobStore, passwords: Passwords, number: int, fresh: bool) -
     master = MasterKey.generate()
     config = Config(os.urandom(32).hex(), 2, random_polynomial())
     key_file = write_key_file(master, password, created=rfc3339(time.time_ns()))
-    ours = _Election(config.id, key_file, config.sealed(master), version)
+    ours = _Election(config.id, key_file, config.sealed(master), version, _newest_point(records))
     name = _election_name(number)
     try:
         records.put(name, ours.to_json())
@@ -279,8 +313,18 @@ def _election_name(number: int) -> str:
     return "init" if number == 1 else f"init-{number}"
 
 
-def _was_complete(records: BlobStore, passwords: Passwords) -> bool:
-    return passwords.repository_id() is not None or next(iter(records.list("points/")), None) is not None
+def _was_complete(election: _Election | None, known: str | None, newest_point: str | None) -> bool:
+    """Whether a repository was there before; one that an initialiser died over was not, and is to be finished.
+
+    ``known``: the repository that the password is known to have opened.
+    """
+    if election is None:
+        return known is not None or newest_point is not None
+    return known == election.repository_id or (newest_point or "") > (election.after or "")
+
+
+def _newest_point(records: BlobStore) -> str | None:
+    return max((blob.name for blob in records.list("points/")), default=None)
 
 
 def _has_config(share: BlobStore) -> bool:
