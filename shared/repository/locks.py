@@ -101,11 +101,12 @@ def _others(repository: Repository, mine: str | None, exclusive: bool, now: date
     for blob in blobs:
         if blob.name == f"locks/{mine}":
             continue
-        stale = (by_storage or now) - blob.modified > STALE_AFTER
-        if stale:
-            if by_storage is not None:
-                repository.store.delete(blob.name)
+        age = (by_storage or now) - blob.modified
+        if by_storage is not None and age > STALE_AFTER:
+            repository.store.delete(blob.name)
             continue
+        if by_storage is None and not timedelta() <= age <= STALE_AFTER:
+            continue  # stale, or our clock is behind the storage's: the second look knows
         try:
             fields = repository.load_unpacked(blob.name)
         except BlobNotFound:
