@@ -1,0 +1,159 @@
+"""Fault 1 with a real process, a real signal and real requests: ``lifeboat.py backup`` behind the rights of the backup
+app is killed when a storage call was done and before it hears of it. ``test_killed_runs`` has every other moment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.repository.checker import Checker
+from shared.repository.repository import Repository
+from tests.conftest import Vault, new_vault
+from tests.faults.helpers import PASSWORD, change_share, contents, make_share
+from tests.standins.azurite import REPOSITORY, Azurite
+from tests.standins.faults import Call, CutConnection
+from tests.standins.restic import StockRestic, copy_container
+
+
+class BackupServer:
+    """Runs backups in processes of their own: see ``tests/faults/backup_server.py``."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._child = threading.Event()
+        self._pid = 0
+
+    def run(self, settings: dict[str, str]) -> int:
+        """The exit code of a whole backup; negative: the signal that ended it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._child.clear()
+        self._process.stdin.write(json.dumps(settings) + "\n")
+        self._process.stdin.flush()
+        self._pid = int(self._process.stdout.readline())
+        self._child.set()
+        return int(self._process.stdout.readline())
+
+    def kill(self, call: Call) -> None:
+        """To be hung into a call: the backup that runs now is killed and does not hear what came of the call."""
+        self._child.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        raise CutConnection
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[BackupServer]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LIFEBOAT_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.backup_server"],
+        cwd=REPOSITORY,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        yield BackupServer(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _settings(vault: Vault, share: Path) -> dict[str, str]:
+    return vault.environment() | {
+        "LIFEBOAT_SHARE_URL": share.as_uri(),
+        "LIFEBOAT_REPOSITORY_PASSWORD": PASSWORD,
+        "LIFEBOAT_LOCK_WAIT": "0s",
+    }
+
+
+def _findings(vault: Vault) -> list[str]:
+    with vault.judge() as store:
+        checker = Checker(Repository.open(store, PASSWORD))
+        return [f"{finding.object}: {finding.message}" for finding in checker.run(read_data=True)]
+
+
+def _names(vault: Vault, prefix: str, container: str = "share") -> list[str]:
+    with vault.judge(container) as store:
+        return [blob.name for blob in store.list(prefix)]
+
+
+def _writes(vault: Vault) -> int:
+    return sum(call.kind in ("put", "delete") for call in vault.proxy.calls)
+
+
+def test_a_first_backup_killed_after_each_of_its_writes_is_finished_by_the_next_faults_1_2_3_and_39(
+    azurite: Azurite, server: BackupServer, newest_restic: StockRestic, tmp_path: Path
+) -> None:
+    share = make_share(tmp_path / "source" / "site")
+    write = 0
+    while True:
+        write += 1
+        with new_vault(azurite) as vault:
+            settings = _settings(vault, share)
+            vault.faults.call(f"after the {write}th put", server.kill)
+            code = server.run(settings)
+            vault.faults.clear()
+            if code != -signal.SIGKILL:
+                assert code == 0
+                break
+            if "config" in _names(vault, "config"):
+                assert _findings(vault) == [], write
+            assert server.run(settings) == 0, write
+            assert _findings(vault) == [], write
+            assert (len(_names(vault, "keys/")), len(_names(vault, "init", "recovery-points"))) == (1, 1)
+            assert len(_names(vault, "locks/")) <= 1
+            if write % 4 == 0:
+                with vault.judge() as store:
+                    judge = newest_restic.on_folder(copy_container(store, tmp_path / f"copy{write}"), PASSWORD)
+                judge.run("unlock")  # removes stale locks only, and restic knows ours for one: its process is gone
+                judge.check()
+                assert contents(judge.restore(tmp_path / f"restored{write}") / "site") == contents(share)
+    assert write > 10
+
+
+def test_a_second_backup_killed_after_each_of_its_writes_keeps_the_first_faults_1_and_2(
+    vault: Vault, server: BackupServer, newest_restic: StockRestic, tmp_path: Path
+) -> None:
+    share = make_share(tmp_path / "source" / "site")
+    settings = _settings(vault, share)
+    assert server.run(settings) == 0
+    before = contents(share)
+    (first,) = _names(vault, "snapshots/")
+    for write in range(1, 7):
+        change_share(share, write)
+        vault.faults.call(f"after the {write}th put", server.kill)
+        assert server.run(settings) == -signal.SIGKILL
+        vault.faults.clear()
+        assert _findings(vault) == [], write
+    assert server.run(settings) == 0
+    with vault.judge() as store:
+        judge = newest_restic.on_folder(copy_container(store, tmp_path / "copy"), PASSWORD)
+    judge.run("unlock")
+    judge.check()
+    first_id = first.removeprefix("snapshots/")
+    assert contents(judge.restore(tmp_path / "first", first_id) / "site") == before
+    assert contents(judge.restore(tmp_path / "last") / "site") == contents(share)
+    assert len(_names(vault, "points/", "recovery-points")) >= 2
+
+
+def test_a_backup_killed_while_it_releases_its_lock_was_complete(
+    vault: Vault, server: BackupServer, tmp_path: Path
+) -> None:
+    share = make_share(tmp_path / "source" / "site")
+    settings = _settings(vault, share)
+    vault.faults.call("before the 1st delete", server.kill)
+    assert server.run(settings) == -signal.SIGKILL
+    assert len(_names(vault, "points/", "recovery-points")) == 1
+    assert len(_names(vault, "locks/")) == 1
+    vault.faults.clear()
+    assert server.run(settings) == 0, "the left-over lock excludes nobody"
