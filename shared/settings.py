@@ -118,7 +118,10 @@ class Settings:
     @property
     def debug(self) -> bool:
         """Show where an unexpected error comes from. Never an error itself: it is asked for when one is told."""
-        return self.values.get(f"{PREFIX}DEBUG", "").lower() == "true"
+        try:
+            return self._boolean("DEBUG", False)
+        except SettingsError:
+            return False
 
     def restore_credentials(self) -> tuple[str | None, str | None]:
         """User and password for a restore to an SMB share; by default the share's."""

@@ -64,6 +64,9 @@ class Backup:
             repository, history = self._open(vault, catalog)
             wait = share.lock_wait_seconds if share else 0
             with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
+                if ahead and ahead.is_stale():
+                    ahead.scan.close()
+                    ahead = None
 
                 def check() -> None:
                     self.check()

@@ -24,6 +24,8 @@ from shared.settings import ShareSettings
 
 SNAPSHOTS_TRIED = 5
 """How many of the newest snapshots are looked at for one that can be compared with."""
+AHEAD_SECONDS = 60.0
+"""How old the listing may be when the lock is held."""
 REASONS_LISTED = 100
 """Unreadable files of which each gets a reason of its own; the record's lists go on."""
 
@@ -71,9 +73,15 @@ class ScanAhead:
     """A scan of the whole share that runs while the vault is being opened. It is read-only, so it needs no lock."""
 
     def __init__(self, opener: SourceOpener) -> None:
+        self._began = time.monotonic()
         self.previous_version = opener.choose_previous_version()
         source = opener.open(self.previous_version)
         self.scan = Scan(source, exclude=Patterns(opener.settings.exclude))
+
+    def is_stale(self) -> bool:
+        """Whether somebody's lock was waited for so long that the share must be listed again: what the point says of
+        the moment that its data stand for would not be true of an old listing."""
+        return time.monotonic() - self._began > AHEAD_SECONDS
 
 
 @dataclass(slots=True)

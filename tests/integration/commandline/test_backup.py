@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.recovery_point import share as share_module
 from tests.conftest import Vault
 from tests.integration.commandline.conftest import PASSWORD, CommandLine
 from tests.standins.restic import StockRestic
@@ -82,6 +83,17 @@ def _deny(command: CommandLine, name: str) -> None:
         return before(self, *arguments, **options)  # type: ignore[call-overload]
 
     command.settings.setattr(Path, "open", refuse)
+
+
+def test_what_came_while_somebody_s_lock_was_waited_for_is_in_the_point(lifeboat_in: CommandLine, vault: Vault) -> None:
+    """The share is listed while the vault is being opened; a listing from before a long wait is not used."""
+    lifeboat_in("backup")
+    lifeboat_in.settings.setattr(share_module, "AHEAD_SECONDS", 0.0)
+    vault.faults.call("before the 1st put under share/locks/", lambda call: lifeboat_in.fill("came/later.html"))
+
+    answer = lifeboat_in("backup")
+
+    assert (answer.code, answer.share["files"], answer.share["unchanged"]) == (0, 11, 10)
 
 
 # --- requested, whole, without ---------------------------------------------------------------------------------------
