@@ -21,6 +21,7 @@ from shared.fileshare.target import (
 from shared.repository.trees import Metadata
 
 _WINDOWS = os.name == "nt"
+_BY_DESCRIPTOR = os.utime in os.supports_fd and os.chmod in os.supports_fd
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -33,6 +34,8 @@ class LocalTarget:
 
     def __init__(self, folder: Path) -> None:
         self._folder = os.fspath(folder.absolute())
+        self._mask = os.umask(0o077)
+        os.umask(self._mask)
 
     def prepare(self) -> None:
         try:
@@ -88,10 +91,11 @@ class LocalTarget:
     def write_large(self, path: str, pieces: Iterable[bytes], metadata: Metadata, *, replace: bool) -> None:
         temporary = self._full(temporary_path(path))
         try:
-            with os.fdopen(os.open(temporary, _NEW_FILE, 0o600), "wb") as file:
+            with os.fdopen(os.open(temporary, _NEW_FILE, self._first_mode(metadata)), "wb") as file:
                 for piece in pieces:
                     file.write(piece)
-            self._finish(temporary, path, metadata, replace)
+            self._set(temporary, metadata)
+            self._rename(temporary, path, replace)
         except OSError as error:
             raise _unwritable(path, error) from error
         finally:
@@ -115,22 +119,30 @@ class LocalTarget:
     def _write(self, file: NewFile) -> None:
         temporary = self._full(temporary_path(file.path))
         try:
-            descriptor = os.open(temporary, _NEW_FILE, 0o600)
+            descriptor = os.open(temporary, _NEW_FILE, self._first_mode(file.metadata))
             try:
-                if file.data:
-                    view = memoryview(file.data)
-                    while view:
-                        view = view[os.write(descriptor, view) :]
+                view = memoryview(file.data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                self._set(descriptor if _BY_DESCRIPTOR else temporary, file.metadata)
             finally:
                 os.close(descriptor)
-            self._finish(temporary, file.path, file.metadata, file.replace)
+            self._rename(temporary, file.path, file.replace)
         except (OSError, OverflowError) as error:
             Path(temporary).unlink(missing_ok=True)
             raise _unwritable(file.path, error) from error
 
-    def _finish(self, temporary: str, path: str, metadata: Metadata, replace: bool) -> None:
-        os.utime(temporary, ns=(metadata.mtime_ns, metadata.mtime_ns))
-        os.chmod(temporary, metadata.mode or 0o600)  # noqa: PTH101 - hot: once for each file
+    def _first_mode(self, metadata: Metadata) -> int:
+        """The mode to create a file with: its own where the process's mask leaves it as it is."""
+        mode = metadata.mode
+        return mode if mode & 0o600 == 0o600 and not mode & self._mask else 0o600
+
+    def _set(self, file: int | str, metadata: Metadata) -> None:
+        if self._first_mode(metadata) != metadata.mode:
+            os.chmod(file, metadata.mode or 0o600)  # noqa: PTH101 - hot: once for each file
+        os.utime(file, ns=(metadata.mtime_ns, metadata.mtime_ns))
+
+    def _rename(self, temporary: str, path: str, replace: bool) -> None:
         full = self._full(path)
         if not replace and os.path.lexists(full):
             raise FileExistsError(17, "it came into being while we restored")
