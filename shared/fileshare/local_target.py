@@ -19,6 +19,7 @@ from shared.fileshare.target import (
     temporary_path,
 )
 from shared.repository.trees import Metadata
+from shared.smb.types import REPARSE_NAME_SURROGATE
 
 _WINDOWS = os.name == "nt"
 _BY_DESCRIPTOR = os.utime in os.supports_fd and os.chmod in os.supports_fd
@@ -52,11 +53,7 @@ class LocalTarget:
             with os.scandir(self._full(folder)) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode):
-                        kind = "dir"
-                    else:
-                        kind = "file" if stat.S_ISREG(status.st_mode) else "link"
-                    found[entry.name] = Existing(kind, status.st_size, status.st_mtime_ns)
+                    found[entry.name] = Existing(_kind(status), status.st_size, status.st_mtime_ns)
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -67,7 +64,7 @@ class LocalTarget:
         try:
             Path(self._full(path)).mkdir(mode=0o700)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(self._full(path)).st_mode):
+            if _kind(os.lstat(self._full(path))) != "dir":
                 raise UnwritableError(
                     path, "not-a-folder", f"{path}: there is something that is not a folder, or a link, in its place"
                 ) from None
@@ -150,6 +147,15 @@ class LocalTarget:
 
     def _full(self, path: str) -> str:
         return f"{self._folder}/{path}" if path else self._folder
+
+
+def _kind(status: os.stat_result) -> str:
+    """A junction of Windows is a folder by its mode, and leads elsewhere all the same."""
+    if getattr(status, "st_reparse_tag", 0) & REPARSE_NAME_SURROGATE:
+        return "link"
+    if stat.S_ISDIR(status.st_mode):
+        return "dir"
+    return "file" if stat.S_ISREG(status.st_mode) else "link"
 
 
 def _unwritable(path: str, error: Exception) -> UnwritableError:

@@ -160,8 +160,11 @@ class _SmbFile:
         return iter(self._stream)
 
     def changed(self) -> bool:
-        now = self._client.stat(self._stream.path)
         was = self._stream.opened
+        try:
+            now = self._client.stat(self._stream.path)
+        except smb.FileUnwritable:  # it cannot be seen any more
+            return True
         return now is None or (now.size, now.write) != (was.size, was.write)
 
 

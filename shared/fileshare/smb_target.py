@@ -32,6 +32,8 @@ class SmbTarget:
         self._prefix = settings_prefix
         self._client = self._new_client()
         self._lock = threading.Lock()
+        self._listed: tuple[str, dict[str, Existing]] | None = None
+        """The folder that was listed last, to see whether one in it is a link."""
 
     def prepare(self) -> None:
         self._client.connect(make_path=True)
@@ -51,7 +53,15 @@ class SmbTarget:
 
     def make_folder(self, path: str) -> None:
         with self._lock, _unwritable():
-            self._client.make_directory(path)
+            made = self._client.make_directory(path)
+        if made:
+            return
+        above, _, name = path.rpartition("/")
+        if self._listed is None or self._listed[0] != above:
+            self._listed = above, self.existing(above)
+        there = self._listed[1].get(name)
+        if there is not None and there.kind != "dir":
+            raise UnwritableError(path, "not-a-folder", f"{path}: there is a link in its place")
 
     def write_small(self, files: NewFiles) -> Iterator[Outcome]:
         def requests(wait: bool) -> smb.WriteRequest | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared import VERSION
-from shared.errors import ContainerMissing, SettingsError, SourceError, UsageError
+from shared.errors import ContainerMissing, RepositoryLocked, SettingsError, SourceError, UsageError
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
@@ -88,7 +88,11 @@ class Backup:
                     else None
                 )
                 components, reasons = self._components(requested, component)
-                lock.check()
+                try:
+                    lock.check()
+                except RepositoryLocked as lost:  # whatever was stored may have been pruned since: nothing of it counts
+                    components = {name: each | {"status": FAILED} for name, each in components.items()}
+                    reasons.append(lost.as_reason("share"))
                 point = self._record(catalog, now, began, requested, configured, components, reasons)
                 catalog.add(point)
         _tell(point)
@@ -105,6 +109,13 @@ class Backup:
                 raise SettingsError(
                     f"the component {name!r} is not configured",
                     remedy=f"Set {_FIRST_SETTING[name]}.",
+                    setting=_FIRST_SETTING[name],
+                )
+        for name in self.request.without:
+            if name in configured:
+                raise UsageError(
+                    f"--without {name} says that {name} is not configured here, and it is",
+                    remedy=f"Unset {_FIRST_SETTING[name]}, or leave it out of one run by --only.",
                     setting=_FIRST_SETTING[name],
                 )
         if not configured:

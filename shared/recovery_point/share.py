@@ -204,11 +204,11 @@ class ShareComponent:
             return None
         if baseline == 0:
             return None  # it was empty before, and that was accepted
-        was = f"{baseline} files before" if baseline is not None else "never backed up before"
+        was = f"{baseline:,} files before" if baseline is not None else "never backed up before"
         return {
             "component": "share",
             "code": "share-shrank",
-            "message": f"the share holds {files} files, {was}: it may be empty, not mounted, or emptied",
+            "message": f"the share holds {files:,} files, {was}: it may be empty, not mounted, or emptied",
             "remedy": "Look at the share. If this is meant, run 'backup --allow-shrink' "
             "(or raise LIFEBOAT_SHARE_MAX_SHRINK).",
             "setting": "LIFEBOAT_SHARE_MAX_SHRINK",
