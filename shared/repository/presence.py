@@ -11,11 +11,17 @@ from shared.repository.repository import Repository
 def missing_content(repository: Repository, root_tree: str) -> list[str]:
     """Names of packs that the tree needs and that are not there; of blobs that no index names, their ids.
 
-    One listing of all packs; only where an indexed pack is missing are the trees walked.
+    One listing of all packs; only where an indexed pack is missing, or a writer failed on whose blobs another one
+    counted, are the trees walked.
     """
     present = repository.list_packs()
     gone = {pack for pack in repository.index.pack_ids() if pack not in present}
-    if not gone and not repository.missing_packs:
+    never_stored = any(
+        not repository.index.holds(blob_id, tree=tree)
+        for tree in (False, True)
+        for blob_id in repository.relied_on[tree]
+    )
+    if not gone and not repository.missing_packs and not never_stored:
         return []
     reader = BlobReader(repository)
     missing: dict[str, None] = {}

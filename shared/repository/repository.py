@@ -73,7 +73,10 @@ class Repository:
     """Packs that an index names and that were not there when the index was loaded; their blobs count as not stored."""
     claimed: tuple[set[bytes], set[bytes]] = field(default_factory=lambda: (set(), set()))
     """Data and tree blobs that a writer of this process is storing: no other one stores them too."""
+    relied_on: tuple[set[bytes], set[bytes]] = field(default_factory=lambda: (set(), set()))
+    """Those of them that another writer counted on: when all are done, each must be in the index."""
     claims_lock: threading.Lock = field(default_factory=threading.Lock)
+    _unindexed: list[IndexedPack] = field(default_factory=list)
     _loaded_indexes: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -139,6 +142,16 @@ class Repository:
             name = f"index/{self.save_unpacked('index', document)}"
             with self._lock:
                 self._loaded_indexes.add(name)
+
+    def leave_unindexed(self, packs: list[IndexedPack]) -> None:
+        """Packs that are in the vault and known here, and that no index file names: the next writer is to name them."""
+        with self._lock:
+            self._unindexed += packs
+
+    def take_unindexed(self) -> list[IndexedPack]:
+        with self._lock:
+            packs, self._unindexed = self._unindexed, []
+        return packs
 
     # --- files that stand for themselves ---
 

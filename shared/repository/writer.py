@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from shared.errors import Damaged
 from shared.repository.compression import compress_blob, decompress
 from shared.repository.crypto import SEAL_BYTES
-from shared.repository.index import IndexedPack
 from shared.repository.packs import (
     DATA_PACK_BYTES,
     MOST_BLOBS,
@@ -91,8 +90,8 @@ class BlobWriter:
         self._uploads = ThreadPoolExecutor(UPLOADS_AT_ONCE, "upload")
         self._room = threading.BoundedSemaphore(UPLOADS_AT_ONCE)
         self._failure: BaseException | None = None
-        self._unindexed: list[IndexedPack] = []
-        self._unindexed_blobs = 0
+        self._unindexed = repository.take_unindexed()
+        self._unindexed_blobs = sum(len(pack.blobs) for pack in self._unindexed)
         self._indexed_at = time.monotonic()
 
     def __enter__(self) -> BlobWriter:
@@ -106,6 +105,7 @@ class BlobWriter:
             self._uploads.shutdown(wait=True, cancel_futures=True)
             for tree in (False, True):
                 self._unclaim(list(self._ours[tree]), tree)
+            self._repository.leave_unindexed(self._unindexed)
 
     def save(self, plain: bytes | memoryview, *, tree: bool = False) -> bytes:
         """Store a blob unless it is stored already. Returns its id (32 bytes) as soon as it is packed.
@@ -147,7 +147,10 @@ class BlobWriter:
         claimed, holds = repository.claimed[tree], repository.index.holds
         with repository.claims_lock:
             for at, blob_id in enumerate(ids):
-                if blob_id not in claimed and not holds(blob_id, tree=tree):
+                if blob_id in claimed:
+                    if blob_id not in ours:
+                        repository.relied_on[tree].add(blob_id)
+                elif not holds(blob_id, tree=tree):
                     claimed.add(blob_id)
                     ours.add(blob_id)
                     new.append(at)
@@ -216,8 +219,13 @@ class BlobWriter:
         with self._lock:
             packs, self._unindexed, self._unindexed_blobs = self._unindexed, [], 0
             self._indexed_at = time.monotonic()
-        if packs:
-            self._repository.write_index(packs)
+        try:
+            if packs:
+                self._repository.write_index(packs)
+        except BaseException:
+            with self._lock:
+                self._unindexed += packs
+            raise
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
