@@ -21,6 +21,7 @@ from shared.fileshare.source import (
     Requests,
     Unreadable,
     UnreadableFile,
+    each_once,
 )
 from shared.repository.trees import FILETIME_UNIX_EPOCH, Metadata, filetime_to_ns
 from shared.smb import types as smb
@@ -126,7 +127,7 @@ class SmbListing(Listing):
     def __init__(self, found: smb.Listing) -> None:
         metadata = _metadata(found.opened, _FOLDER_MODE, found.security)
         super().__init__(found.path, [], metadata, found.security_denied)
-        self._found = found.entries
+        self._found = each_once(found.entries)
 
     def __len__(self) -> int:
         return len(self._found)

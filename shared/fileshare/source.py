@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from shared.repository.trees import Metadata
 from shared.smb.types import ReadRequest as FileRequest
@@ -43,8 +43,22 @@ class Entry(NamedTuple):
     """Without a security descriptor."""
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
+
+
+def each_once(entries: list[Named]) -> list[Named]:
+    """The entries, each name once: a server may list one twice while the folder changes; what it says last counts."""
+    by_name = {entry.name: entry for entry in entries}
+    return entries if len(by_name) == len(entries) else list(by_name.values())
+
+
 class Listing:
-    """Everything in one folder."""
+    """Everything in one folder, each name once."""
 
     def __init__(self, path: str, entries: list[Entry], metadata: Metadata, security_denied: bool = False) -> None:
         self.path = path
@@ -52,7 +66,7 @@ class Listing:
         """Of the folder itself, with its security descriptor where those are kept."""
         self.security_denied = security_denied
         """The descriptor was asked for and refused."""
-        self._entries = entries
+        self._entries = each_once(entries)
 
     def __len__(self) -> int:
         return len(self._entries)

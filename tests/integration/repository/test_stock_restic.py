@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared import PROGRAM_VERSION
+from shared.fileshare.backup import ShareBackup
+from shared.fileshare.local_source import LocalSource
+from shared.fileshare.source import Listing, Unreadable
+from shared.repository.initialise import GivenPassword, open_or_initialise
 from shared.repository.snapshots import Summary, save_snapshot
 from shared.repository.trees import Metadata, dir_node, file_node, rfc3339, tree_bytes
 from shared.repository.writer import BlobWriter
 from tests.conftest import Vault
-from tests.integration.repository.helpers import PASSWORD, FolderVault, back_up, check, facts
+from tests.integration.repository.helpers import PASSWORD, FolderVault, back_up, check, facts, share_settings
 from tests.standins.restic import StockRestic, copy_container
 
 
@@ -144,8 +149,6 @@ def test_after_a_prune_by_stock_restic_lifeboat_backs_up_again(
 def test_a_repository_behind_the_rights_of_the_backup_app_is_clean(
     vault: Vault, odd_tree: Path, stock_restic: StockRestic, tmp_path: Path
 ) -> None:
-    from shared.repository.initialise import GivenPassword, open_or_initialise
-
     with vault.store() as share, vault.store("recovery-points") as records:
         repository = open_or_initialise(share, records, GivenPassword(PASSWORD))
         back_up(repository, odd_tree, shards=3)
@@ -196,3 +199,23 @@ def test_restic_sees_server_share_and_totals(
     assert (snapshot["hostname"], snapshot["paths"]) == ("localhost", [os.fspath(odd_tree)])
     assert snapshot["summary"]["total_files_processed"] == len(files)
     assert snapshot["summary"]["total_bytes_processed"] == sum(map(len, files))
+
+
+class StutteringSource(LocalSource):
+    """A server may list an entry twice while its folder changes."""
+
+    def scan(self, pending: list[str]) -> Iterator[Listing | Unreadable]:
+        for listing in super().scan(pending):
+            if isinstance(listing, Listing):
+                entries = sorted(listing.entries, key=lambda entry: entry.kind)
+                yield Listing(listing.path, entries + entries[:2] + entries[-2:], listing.metadata)
+            else:
+                yield listing
+
+
+def test_what_a_listing_names_twice_is_in_the_tree_once(folder_vault: FolderVault, odd_tree: Path) -> None:
+    repository = folder_vault.open()
+    backup = ShareBackup(share_settings(odd_tree), repository, lambda _: StutteringSource(odd_tree))
+    plan = backup.plan(shards=1, parent=None, look=False)
+    backup.join(plan, [backup.backup_shard(plan, items) for items in plan["shards"]])
+    assert check(folder_vault.share) == []
