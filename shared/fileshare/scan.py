@@ -9,8 +9,8 @@ from shared.fileshare.channel import Channel
 from shared.fileshare.patterns import Patterns
 from shared.fileshare.source import Listing, Source, Unreadable
 
-ENTRIES_AHEAD = 50_000
-"""How many entries may be listed and not yet taken: what bounds the scan's memory."""
+ENTRIES_AHEAD = 150_000
+"""How many entries may be listed and not yet taken: what bounds the scan's memory, some 50 MB."""
 
 
 class Scan:

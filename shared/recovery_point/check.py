@@ -59,6 +59,7 @@ def _reason(component: str, blob: str, message: str) -> Json:
         "component": component,
         "code": "damaged",
         "message": f"{blob}: {message}",
-        "remedy": "Run 'undelete' if it was deleted; the next 'backup' stores anew what the share still has.",
+        "remedy": "Bring an earlier version of that blob back ('undelete'). A pack that is missing or too short is "
+        "stored anew by the next 'backup' as far as the share still has it; one with other bytes, once it is deleted.",
         "object": blob,
     }

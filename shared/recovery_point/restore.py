@@ -61,7 +61,7 @@ def restore_share(
         point, notes = _choose(Catalog(vault.records), request.point)
         snapshot_id = point.snapshot
         assert snapshot_id is not None, "chosen for having one"
-        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+        repository.load_index(present=repository.list_packs(), keep_missing=True)
         snapshot = load_snapshot(repository, snapshot_id)
         share = point.share or {}
         name = share.get("source", {}).get("name")

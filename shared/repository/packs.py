@@ -58,8 +58,14 @@ def pack_name(pack_id: bytes) -> str:
 
 def pack_bytes(blobs: Sequence[IndexedBlob]) -> int:
     """How long the pack with exactly these blobs is."""
-    header = sum(_COMPRESSED.size if blob.plain_length else _RAW.size for blob in blobs)
-    return sum(blob.length for blob in blobs) + header + SEAL_BYTES + _LENGTH.size
+    compressed = sum(1 for blob in blobs if blob.plain_length)
+    return packed_bytes(sum(blob.length for blob in blobs), len(blobs), compressed)
+
+
+def packed_bytes(blobs_bytes: int, count: int, compressed: int) -> int:
+    """How long a pack is whose ``count`` blobs, ``compressed`` of them compressed, are so long together."""
+    header = compressed * _COMPRESSED.size + (count - compressed) * _RAW.size
+    return blobs_bytes + header + SEAL_BYTES + _LENGTH.size
 
 
 def parse_pack(key: MasterKey, body: bytes) -> list[IndexedBlob]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from shared.errors import BlobNotFound, Damaged, RepositoryMissing, WrongPasswor
 from shared.repository.compression import UNPACKED_LEVEL, compress, decompress
 from shared.repository.crypto import MasterKey, read_key_file
 from shared.repository.index import BlobIndex, IndexedPack, index_documents
+from shared.repository.packs import packed_bytes
 from shared.storage.blob_store import BlobStore
 
 _FETCHES_AT_ONCE = 8
@@ -96,10 +97,11 @@ class Repository:
 
     # --- index ---
 
-    def load_index(self, *, present: Container[bytes] | None = None, keep_missing: bool = False) -> None:
+    def load_index(self, *, present: Mapping[bytes, int] | None = None, keep_missing: bool = False) -> None:
         """Load the index files that are not loaded yet, and so learn what others have stored since.
 
-        Packs that are not in ``present`` are left out: an index can outlive its packs. With ``keep_missing`` they come
+        Packs that are not in ``present`` (``list_packs``), or are not as long there as their blobs say, are left out:
+        an index can outlive its packs, and what a damaged one held is stored anew. With ``keep_missing`` they come
         last instead: a blob is looked for where it is, and where it is nowhere, the pack that it was in is known.
         """
         missing: list[dict[str, Any]] | None = [] if keep_missing else None
@@ -121,17 +123,18 @@ class Repository:
         self,
         name: str,
         document: dict[str, Any] | None,
-        present: Container[bytes] | None,
+        present: Mapping[bytes, int] | None,
         missing: list[dict[str, Any]] | None,
     ) -> None:
         if document is None:
             return
         try:
-            left_out = self.index.add_file(document, present=present)
+            whole = None if present is None else whole_packs(document, present)
+            left_out = self.index.add_file(document, present=whole)
         except Damaged as error:
             raise Damaged(str(error), remedy="Run 'check'.", blob=name) from error
-        if missing is not None and left_out and present is not None:
-            missing += [pack for pack in document["packs"] if bytes.fromhex(pack["id"]) not in present]
+        if missing is not None and left_out and whole is not None:
+            missing += [pack for pack in document["packs"] if bytes.fromhex(pack["id"]) not in whole]
         with self._lock:
             self.missing_packs += left_out
             self._loaded_indexes.add(name)
@@ -189,6 +192,21 @@ class Repository:
             for blob in self.store.list("data/")
             if _PACK_NAME.match(blob.name)
         }
+
+
+def whole_packs(document: dict[str, Any], present: Mapping[bytes, int]) -> set[bytes]:
+    """Of the packs that an index file names, those that are there and as long as their blobs say. ``Damaged``."""
+    whole = set()
+    try:
+        for pack in document["packs"]:
+            pack_id = bytes.fromhex(pack["id"])
+            blobs = pack["blobs"]
+            compressed = sum(1 for blob in blobs if blob.get("uncompressed_length"))
+            if present.get(pack_id) == packed_bytes(sum(blob["length"] for blob in blobs), len(blobs), compressed):
+                whole.add(pack_id)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"an index file cannot be read: {error!r}") from error
+    return whole
 
 
 def open_master_key(store: BlobStore, password: str) -> MasterKey:

@@ -79,7 +79,7 @@ def _restored(vault: FolderVault, snapshot: str | None, target: Path) -> dict[st
     """What Lifeboat's own restore brings back."""
     assert snapshot is not None
     repository = Repository.open(vault.judge(), PASSWORD)
-    repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+    repository.load_index(present=repository.list_packs(), keep_missing=True)
     folder = share_folder(BlobReader(repository), load_snapshot(repository, snapshot).tree, "site")
     result = ShareRestore(repository, LocalTarget(target)).run(folder)
     assert result.status == "complete", result.reasons

@@ -337,13 +337,13 @@ def test_a_blob_is_read_where_it_still_is_when_an_index_outlives_its_pack_fault_
     workshop.store.delete(names[lost])
     for present_only in (True, False):
         repository = workshop.repository
-        repository.load_index(present=repository.list_packs().keys(), keep_missing=not present_only)
+        repository.load_index(present=repository.list_packs(), keep_missing=not present_only)
         blob_id = hashlib.sha256(CONTENT).digest()
         assert BlobReader(repository).load(blob_id, tree=False) == CONTENT
         assert repository.missing_packs == 1
     workshop.store.delete(names[1 - lost])
     repository = workshop.repository
-    repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+    repository.load_index(present=repository.list_packs(), keep_missing=True)
     with pytest.raises(Damaged) as error:
         BlobReader(repository).load(blob_id, tree=False)
     assert error.value.object in names

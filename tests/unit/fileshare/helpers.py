@@ -126,7 +126,7 @@ class Bench:
     def nodes(self, snapshot: str, share: str | None = None) -> dict[str, Json]:
         """Path inside the share -> the node's JSON; the share itself is ``""``."""
         repository = self.open()
-        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+        repository.load_index(present=repository.list_packs(), keep_missing=True)
         reader = BlobReader(repository)
         top = share_folder(reader, load_snapshot(repository, snapshot).tree, share)
         found = {"": top.fields}
@@ -144,7 +144,7 @@ class Bench:
     def nodes_raw(self, snapshot: str) -> list[Json]:
         """The nodes directly in the share, names as they stand in the repository."""
         repository = self.open()
-        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+        repository.load_index(present=repository.list_packs(), keep_missing=True)
         reader = BlobReader(repository)
         top = share_folder(reader, load_snapshot(repository, snapshot).tree, None)
         assert top.subtree is not None
@@ -153,7 +153,7 @@ class Bench:
     def contents(self, snapshot: str) -> dict[str, bytes]:
         """Path -> bytes of every file in it."""
         repository = self.open()
-        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+        repository.load_index(present=repository.list_packs(), keep_missing=True)
         reader = BlobReader(repository)
         return {
             path: b"".join(reader.load(bytes.fromhex(blob), tree=False) for blob in node["content"])
@@ -164,7 +164,7 @@ class Bench:
     def locations(self, snapshot: str, *, trees: bool) -> list[Location]:
         """Where the share's trees, or its files' contents, lie."""
         repository = self.open()
-        repository.load_index(present=repository.list_packs().keys(), keep_missing=True)
+        repository.load_index(present=repository.list_packs(), keep_missing=True)
         reader = BlobReader(repository)
         blobs = [load_snapshot(repository, snapshot).tree] if trees else []
         for node in self.nodes(snapshot).values():
