@@ -468,3 +468,18 @@ def test_a_blob_that_another_shard_was_to_store_and_did_not_is_noticed_before_th
     with BlobWriter(repository) as again:
         again.save(b"shared")
     assert missing_content(repository, tree.hex()) == []
+
+
+def test_what_a_truncated_pack_held_is_stored_anew_by_the_next_backup_fault_6(
+    folders: FolderVault, share: Path, tmp_path: Path
+) -> None:
+    back_up(folders, share)
+    store = folders.judge()
+    for blob in list(store.list("data/")):
+        body = store.get(blob.name)
+        store.delete(blob.name)
+        store.put(blob.name, body[:-1])
+    point = back_up(folders, share)
+    assert point.status == "complete"
+    assert point.components["share"]["bytes_read"] == point.components["share"]["bytes"] > 0
+    assert _restored(folders, point.snapshot, tmp_path / "back") == contents(share)
