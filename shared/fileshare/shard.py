@@ -47,7 +47,7 @@ FILES_QUEUED = 20_000
 """Files that the scan may be ahead of the reading."""
 BYTES_QUEUED = 32 << 20
 """Contents that the reading may be ahead of the workers."""
-BATCH_FILES = 64
+BATCH_FILES = 256
 BATCH_BYTES = 1 << 20
 NO_FILE_ID = (0, 0xFFFFFFFFFFFFFFFF)
 

@@ -130,7 +130,7 @@ class Share:
 @contextmanager
 def share(root: Path) -> Iterator[Share]:
     """Raises SambaCannotStart."""
-    with ExitStack() as proxies, Samba("signing-only", root=root) as samba:
+    with ExitStack() as proxies, Samba("signing-only", root=root, extra=("smb encrypt = default",)) as samba:
         yield Share(root, samba, proxies)
 
 
