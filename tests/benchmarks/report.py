@@ -53,7 +53,8 @@ def heading(rounds: int, quick: bool, round_trips: dict[float, float]) -> str:
     measured = "".join(f", {asked:g} ms of round trip measured as {real:.1f}" for asked, real in round_trips.items())
     return "\n".join(
         [
-            f"Measured on {datetime.now(UTC):%Y-%m-%d}, {samba_version()} on loopback (signing required, encryption offered: Lifeboat takes it, rclone signs), "
+            f"Measured on {datetime.now(UTC):%Y-%m-%d}, {samba_version()} on loopback (signing required, encryption "
+            "offered: Lifeboat takes it, rclone signs), "
             f"{os.cpu_count()} cores shared by client, Samba and sink ({_processor()}, {platform.system()} "
             f"{platform.release().split('-')[0]}, Python {platform.python_version()}){measured}. "
             f"Lifeboat {commit or 'without a commit'}; {'; '.join(versions())}. "
