@@ -78,13 +78,16 @@ make_environment() {
 
 install_azurite() {
     command -v node >/dev/null && command -v npm >/dev/null || die "Node.js 20 or later with npm is needed for Azurite"
-    local package=.cache/node/node_modules/azurite/package.json
-    if [ -f "$package" ] && grep -q "\"version\": \"$azurite_version\"" "$package"; then return; fi
+    # The mark is made last: an installation that was interrupted is begun anew, not taken for whole.
+    local mark=.cache/node/.installed-$azurite_version
+    if [ -f "$mark" ]; then return; fi
     say "installing Azurite $azurite_version"
+    rm -rf .cache/node
     mkdir -p .cache/node
-    [ -f .cache/node/package.json ] || echo '{"private": true}' >.cache/node/package.json
+    echo '{"private": true}' >.cache/node/package.json
     npm install --prefix .cache/node --no-audit --no-fund --loglevel=error "azurite@$azurite_version" >&2 ||
         die "npm could not install Azurite $azurite_version"
+    touch "$mark"
 }
 
 apt_updated=
