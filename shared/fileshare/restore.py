@@ -8,8 +8,9 @@ need it, named in the result; nothing is ever written from a blob whose hash is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -286,7 +287,8 @@ class ShareRestore:
 
     def _write_large(self, file: _File) -> None:
         try:
-            self._target.write_large(file.path, self._pieces(file.node), file.node.metadata, replace=file.replace)
+            with closing(self._pieces(file.node)) as pieces:  # its threads end here, whatever happens
+                self._target.write_large(file.path, pieces, file.node.metadata, replace=file.replace)
         except UnwritableError as error:
             self._written(Outcome(file.path, 0, error.reason, error.message))
         except Damaged as error:
@@ -294,7 +296,7 @@ class ShareRestore:
         else:
             self._written(Outcome(file.path, file.node.size_bytes))
 
-    def _pieces(self, node: Node) -> Iterator[bytes]:
+    def _pieces(self, node: Node) -> Generator[bytes]:
         """The file's blobs in order, fetched ahead. ``Damaged`` before the first wrong byte is handed out."""
         located = []
         total = 0

@@ -53,11 +53,16 @@ class Catalog:
         return sorted(filter(is_id, names), reverse=True)
 
     def newest_first(self) -> Iterator[RecoveryPoint | Unreadable]:
-        """Each point, read as it is asked for, a few ahead."""
+        """Each point, read as it is asked for, a few ahead.
+
+        No thread outlives a step: who drops the iterator half-way leaves the clean-up to the garbage collector, and a
+        join of threads in there can wait for a lock that its own thread holds.
+        """
         ids = self.ids()
-        with ThreadPoolExecutor(_FETCHES_AT_ONCE, "catalog") as pool:
-            for start in range(0, len(ids), _FETCHES_AT_ONCE):
-                yield from pool.map(self._read, ids[start : start + _FETCHES_AT_ONCE])
+        for start in range(0, len(ids), _FETCHES_AT_ONCE):
+            with ThreadPoolExecutor(_FETCHES_AT_ONCE, "catalog") as pool:
+                points = list(pool.map(self._read, ids[start : start + _FETCHES_AT_ONCE]))
+            yield from points
 
     def readable(self) -> Iterator[RecoveryPoint]:
         """As ``newest_first``, records that cannot be read passed over."""
