@@ -13,11 +13,15 @@ LifeboatError                  exit 1
 │   ├── BlobNotFound                    no such blob
 │   ├── BlobExists                      the name is taken by other bytes
 │   └── ContainerMissing       exit 10  no such container
-├── SourceError                exit 1   the share could not be used at all
+├── SourceError                exit 1   the share, or the SQL server, could not be used at all
 │   ├── SourceUnreachable      (retry)  no connection, or it was lost for good
 │   ├── SourceLoginRefused              user name or password refused
 │   ├── SourceNotFound                  no such share or path
-│   └── SourceChanged          (retry)  a file changed while it was read
+│   ├── SourceChanged          (retry)  a file changed while it was read
+│   ├── DriverMissing                   no ODBC driver that can reach SQL Server
+│   └── DatabaseError                   SQL Server refused or failed a statement
+│       ├── PermissionMissing           the login lacks a permission, which is named
+│       └── StatementCancelled          our own watchdog ended it
 ├── TargetError                exit 1   a restore could not write
 ├── TimeBudgetSpent            exit 1   not a failure: the step stopped where it can go on
 └── Cancelled                  exit 1   somebody asked for the run to stop
@@ -156,6 +160,33 @@ class SourceNotFound(SourceError):
 class SourceChanged(SourceError):
     code = "file-changed"
     retryable = True
+
+
+class DriverMissing(SourceError):
+    code = "no-driver"
+
+
+class DatabaseError(SourceError):
+    """``number`` is SQL Server's own error number, 0 where it gave none; ``database`` the one it is about."""
+
+    code = "database-failed"
+
+    def __init__(self, what: str, *, number: int = 0, database: str | None = None, **rest: Any) -> None:
+        super().__init__(what, **rest)
+        self.number = number
+        self.database = database
+
+    def as_reason(self, component: str) -> dict[str, Any]:
+        reason = super().as_reason(component)
+        return reason | {"database": self.database} if self.database else reason
+
+
+class PermissionMissing(DatabaseError):
+    """The message names the permission."""
+
+
+class StatementCancelled(DatabaseError):
+    """It took longer than its limit."""
 
 
 class TargetError(LifeboatError):

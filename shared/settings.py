@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 from shared.errors import SettingsError
 
 PREFIX = "LIFEBOAT_"
+API_VERSION = "2025-11-05"
+"""Version of the storage protocol that Azure and the emulators know."""
 Value = TypeVar("Value")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -64,6 +66,66 @@ class ShareSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingSettings:
+    """The storage account into which SQL Server itself writes, and from which it restores."""
+
+    url: str
+    key: str | None = field(repr=False)
+    """Account key; None: Entra ID."""
+    api_version: str
+    sas: str
+    """Who signs what SQL Server is given: ``user-delegation`` or ``account-key``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """A SQL server and who logs in there."""
+
+    server: str
+    """``host[\\instance][,port]``"""
+    username: str
+    password: str | None = field(repr=False)
+    """None: the Key Vault secret ``secret``."""
+    secret: str
+    prefix: str
+    """What the settings of this server begin with, for errors: ``LIFEBOAT_SQL`` and the like."""
+    driver: str | None
+    """Name or path of the ODBC driver; None: the newest of Microsoft's that is found."""
+    trust_server_certificate: bool
+    server_certificate: str | None
+    """File of the one certificate to accept."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSettings:
+    """The folder of mode ``disk``: as SQL Server sees it, and as we reach it."""
+
+    path: str
+    """UNC."""
+    url: str
+    username: str
+    password: str | None = field(repr=False)
+    """None: the Key Vault secret ``share-password``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasesSettings:
+    """What is backed up, and how."""
+
+    server: ServerSettings
+    databases: tuple[str, ...]
+    mode: str
+    """``url`` or ``disk``."""
+    own_log_chain: bool
+    full_every_seconds: int
+    """With an own log chain: a recovery point makes a differential until the full is older than this."""
+    statement_limit_seconds: int
+    """What a BACKUP, RESTORE or CHECKDB may take before it is cancelled."""
+    compression: bool
+    lock_wait_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process."""
 
@@ -80,7 +142,7 @@ class Settings:
         return VaultSettings(
             url=self._required("VAULT_URL", "Set it to the blob endpoint of the vault's storage account.").rstrip("/"),
             key=self._text("VAULT_KEY"),
-            api_version=self._text("STORAGE_API_VERSION") or "2025-11-05",
+            api_version=self._text("STORAGE_API_VERSION") or API_VERSION,
             key_vault_url=self._text("KEY_VAULT_URL"),
             repository_password=self._text("REPOSITORY_PASSWORD"),
         )
@@ -108,6 +170,94 @@ class Settings:
             max_shrink=self._fraction("SHARE_MAX_SHRINK", 0.5),
             look_every_seconds=self._duration("SHARE_LOOK_EVERY", "24h"),
             lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
+        )
+
+    def databases(self) -> DatabasesSettings:
+        mode = self._choice("SQL_MODE", "url", ("url", "disk", "adopt"))
+        if mode == "adopt":
+            raise SettingsError(
+                "LIFEBOAT_SQL_MODE is 'adopt', which this version cannot do yet",
+                remedy="Set it to 'url' or 'disk', or remove it.",
+                setting="LIFEBOAT_SQL_MODE",
+            )
+        databases = self._list("SQL_DATABASES") or ("appservice_hosting", "appservice_metering", "master")
+        return DatabasesSettings(
+            server=self.sql_server(),
+            databases=tuple(dict.fromkeys(databases)),
+            mode=mode,
+            own_log_chain=self._boolean("SQL_OWN_LOG_CHAIN", False),
+            full_every_seconds=self._duration("SQL_FULL_EVERY", "7d"),
+            statement_limit_seconds=self._duration("SQL_STATEMENT_LIMIT", "8h"),
+            compression=self._boolean("SQL_COMPRESSION", mode == "url"),
+            lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
+        )
+
+    def sql_server(self) -> ServerSettings:
+        """The source."""
+        return self._server("SQL", "sql-password", self._required("SQL_SERVER", "Set it to host[\\instance][,port]."))
+
+    def restore_sql_server(self, server: str | None) -> ServerSettings:
+        """Where databases are restored to; None: the source. Its own user and password are those of
+        ``LIFEBOAT_RESTORE_SQL_*``, by default the source's."""
+        if server is None:
+            return self.sql_server()
+        if not self._text("RESTORE_SQL_USERNAME") and not self._text("RESTORE_SQL_PASSWORD"):
+            return self._server("SQL", "sql-password", server)
+        return self._server("RESTORE_SQL", "sql-password", server)
+
+    def drill_sql_server(self) -> ServerSettings | None:
+        """Where drills restore to; None: there is no drill of databases."""
+        server = self._text("DRILL_SQL_SERVER")
+        return self._server("DRILL_SQL", "drill-sql-password", server) if server else None
+
+    def _server(self, name: str, secret: str, server: str) -> ServerSettings:
+        """User and password by their own settings; those that are absent are the source's, but a drill's password is
+        a secret of its own."""
+        username = self._text(f"{name}_USERNAME") or self._required(
+            "SQL_USERNAME", "Set it to the login of SQL Server that makes the backups."
+        )
+        password = self._text(f"{name}_PASSWORD")
+        if name == "RESTORE_SQL":
+            password = password or self._text("SQL_PASSWORD")
+        return ServerSettings(
+            server=server,
+            username=username,
+            password=password,
+            secret=secret,
+            prefix=f"{PREFIX}{name}",
+            driver=self._text("SQL_DRIVER"),
+            trust_server_certificate=self._boolean("SQL_TRUST_SERVER_CERTIFICATE", False),
+            server_certificate=self._text("SQL_SERVER_CERTIFICATE"),
+        )
+
+    def landing(self) -> LandingSettings:
+        key = self._text("LANDING_KEY")
+        url = self._required("LANDING_URL", "Set it to the blob endpoint of the landing storage account.")
+        sas = self._choice("SQL_SAS", "account-key" if key else "user-delegation", ("user-delegation", "account-key"))
+        if sas == "account-key" and not key:
+            raise SettingsError(
+                "LIFEBOAT_SQL_SAS is 'account-key', and LIFEBOAT_LANDING_KEY is not set",
+                remedy="Set LIFEBOAT_LANDING_KEY, or LIFEBOAT_SQL_SAS to 'user-delegation'.",
+                setting="LIFEBOAT_LANDING_KEY",
+            )
+        return LandingSettings(
+            url=url.rstrip("/"), key=key, api_version=self._text("STORAGE_API_VERSION") or API_VERSION, sas=sas
+        )
+
+    def disk(self) -> DiskSettings:
+        path = self._required("SQL_DISK_PATH", "Set it to the UNC folder that SQL Server writes to.")
+        if not path.startswith("\\\\") or len([part for part in path.split("\\") if part]) < 2:
+            raise SettingsError(
+                f"LIFEBOAT_SQL_DISK_PATH is {path!r}, which is no UNC path",
+                remedy="Write \\\\server\\share\\folder, as SQL Server sees it.",
+                setting="LIFEBOAT_SQL_DISK_PATH",
+            )
+        return DiskSettings(
+            path=path.rstrip("\\"),
+            url=self._text("SQL_DISK_URL") or "smb:" + path.rstrip("\\").replace("\\", "/").replace("%", "%25"),
+            username=self._text("SQL_DISK_USERNAME")
+            or self._required("SHARE_USERNAME", "Set it, or LIFEBOAT_SQL_DISK_USERNAME."),
+            password=self._text("SQL_DISK_PASSWORD") or self._text("SHARE_PASSWORD"),
         )
 
     def configured(self) -> list[str]:
