@@ -29,12 +29,21 @@ LifeboatError                  exit 1
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 
 def printable(text: str) -> str:
     """``text`` fit for JSON and terminals: a lone surrogate, which a file's name may hold, is written ``\\udNNN``."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+_SIGNATURE = re.compile(r"(\bsig=)[^&\s'\"\]]+", re.IGNORECASE)
+
+
+def without_signatures(text: str) -> str:
+    """``text`` with the signature of every SAS in it replaced by an ellipsis."""
+    return _SIGNATURE.sub(r"\1…", text)
 
 
 class LifeboatError(Exception):

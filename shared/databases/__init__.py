@@ -1,0 +1,1 @@
+"""Databases of SQL Server: connect, back up, verify, restore, drill; chains by LSN."""

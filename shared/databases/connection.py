@@ -1,0 +1,311 @@
+"""A connection to one SQL server: statements, their messages, their errors, and a watchdog.
+
+Source: facts of pyodbc (issues 471, 568, 740, 851, 1431). BACKUP and RESTORE need autocommit, every result has to be
+drained (closing early aborts a backup, late failures come from ``nextset``), and only ``cancel`` from another thread
+bounds a statement that keeps talking.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from shared.databases.driver import Driver, choose_driver, connection_string, odbc
+from shared.errors import (
+    DatabaseError,
+    LifeboatError,
+    PermissionMissing,
+    SourceLoginRefused,
+    SourceNotFound,
+    SourceUnreachable,
+    StatementCancelled,
+    without_signatures,
+)
+from shared.settings import ServerSettings
+
+LOGIN_SECONDS = 30
+"""How long a login may take before the server counts as unreachable."""
+QUERY_LIMIT_SECONDS = 120.0
+"""What a look at the server's views may take."""
+WATCH_SECONDS = 0.5
+"""How often the watchdog looks whether a statement should end."""
+CANCEL_PATIENCE_SECONDS = 60.0
+"""How long a cancelled statement may take to end before its connection is given up."""
+
+_NUMBER = re.compile(r"\((\d+)\)(?= \(SQL|\s*\Z)")
+_MESSAGE_NUMBER = re.compile(r"\((-?\d+)\)")
+_PREFIXES = re.compile(r"^(\[[^\]]*\]\s*)+")
+_PERCENT = re.compile(r"^(\d+) percent processed")
+
+PERMISSION_NUMBERS = frozenset({229, 230, 262, 297, 300, 371, 378, 916, 15151, 15247, 15562, 21089})
+"""Errors of SQL Server that say that a permission is missing."""
+LOST_STATES = ("08001", "08003", "08004", "08007", "08S01", "HYT00", "HYT01")
+NO_SUCH_DATABASE, LOGIN_FAILED, CANNOT_OPEN_DATABASE = 911, 18456, 4060
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An informational message. ``number`` is SQL Server's, 0 where the driver did not tell it."""
+
+    number: int
+    text: str
+
+    @property
+    def percent(self) -> int | None:
+        match = _PERCENT.match(self.text)
+        return int(match[1]) if match else None
+
+
+@dataclass(slots=True)
+class Answer:
+    """All that a statement brought: rows of all results, by column name, and messages in their order."""
+
+    rows: list[Row] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+
+    def numbers(self) -> set[int]:
+        return {message.number for message in self.messages}
+
+
+class Connection:
+    """Used by one thread at a time; a context manager. The session's database is ``master``.
+
+    Errors of all methods: ``SourceUnreachable`` (the connection was lost), ``PermissionMissing``, ``DatabaseError``
+    with SQL Server's number and first sentence. No text holds a password or the signature of a SAS.
+    """
+
+    def __init__(self, raw: Any, server: str, username: str) -> None:  # Any: pyodbc has no types of its own
+        self._raw = raw
+        self.server = server
+        """As it was configured."""
+        self.username = username
+
+    @classmethod
+    def open(cls, settings: ServerSettings, password: str) -> Connection:
+        """Log in. ``DriverMissing``, ``SettingsError``, ``SourceUnreachable`` (within ``LOGIN_SECONDS``),
+        ``SourceLoginRefused``."""
+        driver = choose_driver(settings.driver)
+        pyodbc = odbc()
+        pyodbc.pooling = False
+        text = connection_string(settings, password, driver)
+        try:
+            raw = pyodbc.connect(f"{text};Database=master", autocommit=True, timeout=LOGIN_SECONDS)
+        except pyodbc.Error as error:
+            _refused(error, settings, driver)
+        return cls(raw, settings.server, settings.username)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pyodbc = odbc()
+        try:
+            self._raw.close()
+        except pyodbc.Error:
+            return  # it was broken already
+
+    def rows(self, statement: str, *parameters: object) -> list[Row]:
+        """The rows of a SELECT; ``?`` in it stands for ``parameters``."""
+        return self.run(statement, *parameters, limit_seconds=QUERY_LIMIT_SECONDS).rows
+
+    def run(
+        self,
+        statement: str,
+        *parameters: object,
+        limit_seconds: float,
+        on_message: Callable[[Message], None] = lambda message: None,
+        check: Callable[[], None] = lambda: None,
+        database: str | None = None,
+    ) -> Answer:
+        """Run a statement to its end, draining every result.
+
+        ``StatementCancelled`` when it takes longer than ``limit_seconds``. ``check`` is called about twice a second
+        from another thread; what it raises ends the statement and is raised here. ``database`` names in errors what
+        the statement is about.
+        """
+        pyodbc = odbc()
+        cursor = self._raw.cursor()
+        answer = Answer()
+        with _Watchdog(cursor, limit_seconds, check) as watchdog:
+            try:
+                cursor.execute(statement, parameters) if parameters else cursor.execute(statement)
+                _take(cursor, answer, on_message)
+                while cursor.nextset():
+                    _take(cursor, answer, on_message)
+            except pyodbc.Error as error:
+                watchdog.stop()
+                if watchdog.failure is not None:
+                    raise watchdog.failure from None
+                if watchdog.fired:
+                    raise StatementCancelled(
+                        f"{_verb(statement)} was cancelled after {limit_seconds:.0f} seconds",
+                        remedy="If it needs longer, raise LIFEBOAT_SQL_STATEMENT_LIMIT.",
+                        setting="LIFEBOAT_SQL_STATEMENT_LIMIT",
+                        database=database,
+                    ) from None
+                self._failed(error, statement, database, answer)
+            finally:
+                watchdog.stop()
+                _close(cursor)
+        return answer
+
+    def _failed(self, error: Exception, statement: str, database: str | None, answer: Answer) -> NoReturn:
+        """Not chained: the driver's text may repeat what the statement held."""
+        state, number, text = _parts(error)
+        if state in LOST_STATES and number == 0:
+            raise SourceUnreachable(
+                f"the connection to SQL Server {self.server} was lost during {_verb(statement)}: {text}",
+                remedy="Run it again; an availability group may have failed over.",
+                setting="LIFEBOAT_SQL_SERVER",
+            ) from None
+        if number in PERMISSION_NUMBERS:
+            raise PermissionMissing(
+                f"{self.username} lacks a permission on {self.server} for {_verb(statement)}: {text} ({number})",
+                remedy="Run the T-SQL that 'runbook --grants' prints.",
+                number=number,
+                database=database,
+            ) from None
+        told = [message.text for message in answer.messages if message.percent is None and message.text not in text]
+        more = f" ({'; '.join(told[-2:])})" if told and number in (3013, 0) else ""
+        raise DatabaseError(
+            f"{_verb(statement)} failed on {self.server}: {text}{more} ({number or state})",
+            remedy=_REMEDIES.get(number, ""),
+            number=number,
+            database=database,
+        ) from None
+
+
+class _Watchdog:
+    """Cancels a cursor from a thread of its own when its time is up, or ``check`` raises."""
+
+    def __init__(self, cursor: Any, limit_seconds: float, check: Callable[[], None]) -> None:
+        self.fired = False
+        self.failure: LifeboatError | None = None
+        self._cursor, self._check = cursor, check
+        self._deadline = time.monotonic() + limit_seconds
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> _Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._done.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(CANCEL_PATIENCE_SECONDS)
+
+    def _watch(self) -> None:
+        while not self._done.wait(WATCH_SECONDS):
+            try:
+                self._check()
+            except LifeboatError as error:
+                self.failure = error
+            if time.monotonic() >= self._deadline:
+                self.fired = True
+            if self.fired or self.failure is not None:
+                self._cancel()
+                return
+
+    def _cancel(self) -> None:
+        """Again and again: a cancel that comes between two results is lost."""
+        while not self._done.is_set():
+            try:
+                self._cursor.cancel()
+            except odbc().Error:
+                return
+            self._done.wait(WATCH_SECONDS)
+
+
+def _take(cursor: Any, answer: Answer, on_message: Callable[[Message], None]) -> None:
+    for kind, text in cursor.messages or ():
+        number = _MESSAGE_NUMBER.search(kind)
+        message = Message(int(number[1]) if number else 0, without_signatures(_PREFIXES.sub("", text)))
+        answer.messages.append(message)
+        on_message(message)
+    if cursor.description:
+        names = [column[0] for column in cursor.description]
+        answer.rows += [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _close(cursor: Any) -> None:
+    pyodbc = odbc()
+    try:
+        cursor.close()
+    except pyodbc.Error:
+        return
+
+
+def _parts(error: Exception) -> tuple[str, int, str]:
+    """SQLSTATE, SQL Server's number (0: the driver's own error) and the text without the driver's decoration."""
+    state, text = (*map(str, error.args), "", "")[:2]
+    first = text.split(" [", 1)[0] if not text.startswith("[") else text
+    numbers = _NUMBER.findall(first)
+    from_server = "[SQL Server]" in text
+    number = int(numbers[0]) if numbers and from_server else 0
+    body = _PREFIXES.sub("", text)
+    body = re.sub(r"\s*\(\d+\) \(SQL\w+\).*\Z", "", body, flags=re.DOTALL)
+    return state, number, without_signatures(body.strip())[:600]
+
+
+def _verb(statement: str) -> str:
+    """The first words of a statement, which hold no secret."""
+    words: Sequence[str] = statement.split(None, 3)[:2]
+    return " ".join(words)
+
+
+def _refused(error: Exception, settings: ServerSettings, driver: Driver) -> NoReturn:
+    state, number, text = _parts(error)
+    if number in (LOGIN_FAILED, CANNOT_OPEN_DATABASE) or state == "28000":
+        raise SourceLoginRefused(
+            f"SQL Server {settings.server} refused the login of {settings.username!r}: {text}",
+            remedy=f"Check {settings.prefix}_USERNAME and its password; the server needs mixed-mode login.",
+            setting=f"{settings.prefix}_USERNAME",
+        ) from None
+    if state == "IM002" or "Can't open lib" in text:
+        raise SourceNotFound(
+            f"the ODBC driver {driver.name} cannot be loaded: {text}",
+            remedy="Install it, or set LIFEBOAT_SQL_DRIVER to another one.",
+            setting="LIFEBOAT_SQL_DRIVER",
+        ) from None
+    if "certificate" in text.lower() or "ssl" in text.lower():
+        raise SourceUnreachable(
+            f"no encrypted connection to SQL Server {settings.server}: {text}",
+            remedy="Let the server show a certificate that this machine trusts, name it in "
+            "LIFEBOAT_SQL_SERVER_CERTIFICATE, or accept any with LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE=true.",
+            setting="LIFEBOAT_SQL_SERVER_CERTIFICATE",
+        ) from None
+    raise SourceUnreachable(
+        f"SQL Server {settings.server} does not answer: {text}",
+        remedy=f"Check {settings.prefix}_SERVER, the port and the firewall (a named instance without a port needs "
+        "UDP 1434).",
+        setting=f"{settings.prefix}_SERVER",
+    ) from None
+
+
+_REMEDIES = {
+    NO_SUCH_DATABASE: "Check LIFEBOAT_SQL_DATABASES, or whether this login may see the database.",
+    942: "Bring the database online, or leave it out of LIFEBOAT_SQL_DATABASES.",
+    3101: "Stop what uses the database (App Service's WebFarmService and ResourceMetering) and run it again.",
+    3169: "Restore to a server of the backup's version or a later one.",
+    3201: "The server cannot reach the place of the backup: look at its network, its clock and the SAS or the rights "
+    "of its service account.",
+    3202: "There is no room where the server writes the backup.",
+    3271: "The storage account refused the server, or could not be reached by it: look at its network and its clock.",
+    4214: "The log chain has no full backup to begin with: run 'backup'.",
+    9002: "The database's log is full: make room for it, then run it again.",
+    12824: "On the server: sp_configure 'contained database authentication', 1; RECONFIGURE.",
+    33111: "Bring the TDE certificate with its private key to the server first.",
+}

@@ -1,0 +1,244 @@
+"""Every statement that Lifeboat sends to a SQL Server, as text.
+
+Values go in as parameters (``?``) where T-SQL takes them; elsewhere through ``tsql``. What each option is for:
+sql-docs, "BACKUP (Transact-SQL)", "SQL Server backup to URL", "RESTORE Statements". Only these functions write T-SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared.databases.tsql import literal, quote_name
+from shared.errors import UsageError
+
+LONGEST_DEVICE = 259
+MOST_DEVICES = 64
+STATS_PERCENT = 5
+
+
+class BackupType(StrEnum):
+    FULL = "full"
+    DIFFERENTIAL = "differential"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Where a backup lies, as SQL Server names it: URLs of blobs, or UNC paths."""
+
+    kind: str
+    """``URL`` or ``DISK``."""
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= MOST_DEVICES:
+            raise UsageError(f"a backup has 1 to {MOST_DEVICES} devices, not {len(self.names)}", remedy="")
+        for name in self.names:
+            if len(name) > LONGEST_DEVICE:
+                raise UsageError(
+                    f"the name of a backup device is longer than {LONGEST_DEVICE} characters: {name[:60]}...",
+                    remedy="Shorten LIFEBOAT_SQL_DISK_PATH.",
+                    setting="LIFEBOAT_SQL_DISK_PATH",
+                )
+
+    def sql(self) -> str:
+        return ", ".join(f"{self.kind} = {literal(name)}" for name in self.names)
+
+
+# --- backing up ---
+
+
+def backup(
+    kind: BackupType,
+    database: str,
+    to: Devices,
+    *,
+    name: str,
+    copy_only: bool,
+    compression: bool | None,
+) -> str:
+    """``name`` marks the backup set so that it can be found in msdb. ``compression`` None: this edition has none."""
+    options = ["COPY_ONLY"] if copy_only else []
+    if kind is BackupType.DIFFERENTIAL:
+        options.append("DIFFERENTIAL")
+    options += ["INIT", "FORMAT"] if to.kind == "DISK" else []
+    options.append("CHECKSUM")
+    if compression is not None:
+        options.append("COMPRESSION" if compression else "NO_COMPRESSION")
+    if to.kind == "URL":
+        options += ["MAXTRANSFERSIZE = 4194304", "BLOCKSIZE = 65536"]
+    options += [f"NAME = {literal(name)}", f"STATS = {STATS_PERCENT}"]
+    what = "LOG" if kind is BackupType.LOG else "DATABASE"
+    return f"BACKUP {what} {quote_name(database)} TO {to.sql()} WITH {', '.join(options)}"
+
+
+def verify_only(devices: Devices) -> str:
+    return f"RESTORE VERIFYONLY FROM {devices.sql()} WITH CHECKSUM, STATS = {STATS_PERCENT}"
+
+
+def header_only(devices: Devices) -> str:
+    return f"RESTORE HEADERONLY FROM {devices.sql()}"
+
+
+def file_list_only(devices: Devices) -> str:
+    return f"RESTORE FILELISTONLY FROM {devices.sql()}"
+
+
+def create_credential(container_url: str, sas_token: str) -> str:
+    return (
+        f"CREATE CREDENTIAL {quote_name(container_url)} "
+        f"WITH IDENTITY = 'SHARED ACCESS SIGNATURE', SECRET = {literal(sas_token)}"
+    )
+
+
+def alter_credential(container_url: str, sas_token: str) -> str:
+    return (
+        f"ALTER CREDENTIAL {quote_name(container_url)} "
+        f"WITH IDENTITY = 'SHARED ACCESS SIGNATURE', SECRET = {literal(sas_token)}"
+    )
+
+
+def drop_credential(container_url: str) -> str:
+    return f"DROP CREDENTIAL {quote_name(container_url)}"
+
+
+# --- restoring ---
+
+
+def restore_database(
+    database: str, devices: Devices, *, move: Mapping[str, str], replace: bool, differential: bool = False
+) -> str:
+    """Leaves the database RESTORING. ``move``: physical path by logical name, for a full."""
+    options = [f"MOVE {literal(logical)} TO {literal(path)}" for logical, path in move.items()]
+    if replace and not differential:
+        options.append("REPLACE")
+    options += ["NORECOVERY", "CHECKSUM", f"STATS = {STATS_PERCENT}"]
+    return f"RESTORE DATABASE {quote_name(database)} FROM {devices.sql()} WITH {', '.join(options)}"
+
+
+def restore_log(database: str, devices: Devices, *, stop_at: datetime | None) -> str:
+    """``stop_at``: local time of the server that made the backup, without a zone, as a literal: T-SQL takes no other
+    type than char and datetime there."""
+    options = ["NORECOVERY", "CHECKSUM", f"STATS = {STATS_PERCENT}"]
+    if stop_at is not None:
+        moment = f"{stop_at:%Y-%m-%dT%H:%M:%S}.{stop_at.microsecond // 1000:03}"
+        options.insert(0, f"STOPAT = {literal(moment)}")
+    return f"RESTORE LOG {quote_name(database)} FROM {devices.sql()} WITH {', '.join(options)}"
+
+
+def recover(database: str) -> str:
+    return f"RESTORE DATABASE {quote_name(database)} WITH RECOVERY"
+
+
+def single_user(database: str) -> str:
+    return f"ALTER DATABASE {quote_name(database)} SET SINGLE_USER WITH ROLLBACK IMMEDIATE"
+
+
+def multi_user(database: str) -> str:
+    return f"ALTER DATABASE {quote_name(database)} SET MULTI_USER"
+
+
+def check_database(database: str) -> str:
+    return f"DBCC CHECKDB ({literal(database)}) WITH NO_INFOMSGS, ALL_ERRORMSGS"
+
+
+def drop_database(database: str) -> str:
+    return f"DROP DATABASE {quote_name(database)}"
+
+
+# --- looking ---
+
+SERVER = """
+SELECT @@SERVERNAME AS server_name,
+       CONVERT(nvarchar(128), SERVERPROPERTY('MachineName')) AS machine_name,
+       CONVERT(nvarchar(128), SERVERPROPERTY('ProductVersion')) AS product_version,
+       CONVERT(nvarchar(128), SERVERPROPERTY('Edition')) AS edition,
+       CONVERT(int, SERVERPROPERTY('EngineEdition')) AS engine_edition,
+       CONVERT(int, SERVERPROPERTY('IsHadrEnabled')) AS is_hadr_enabled,
+       CONVERT(nvarchar(260), SERVERPROPERTY('InstanceDefaultDataPath')) AS default_data_path,
+       CONVERT(nvarchar(260), SERVERPROPERTY('InstanceDefaultLogPath')) AS default_log_path,
+       CONVERT(nvarchar(40), SYSDATETIMEOFFSET(), 126) AS server_time
+""".strip()
+
+SERVER_NAME = "SELECT @@SERVERNAME AS server_name"
+
+DATABASES = """
+SELECT d.name, d.database_id, d.create_date, d.state_desc, d.recovery_model_desc, d.user_access_desc, d.is_read_only,
+       d.is_encrypted, d.containment_desc, d.compatibility_level, d.replica_id,
+       r.database_guid, r.family_guid, r.last_log_backup_lsn, r.recovery_fork_guid
+FROM sys.databases AS d LEFT JOIN sys.database_recovery_status AS r ON r.database_id = d.database_id
+""".strip()
+
+FILES = """
+SELECT database_id, file_id, type_desc, name, physical_name, size, differential_base_lsn, differential_base_guid
+FROM sys.master_files
+""".strip()
+
+ENCRYPTION_KEYS = "SELECT database_id, encryptor_thumbprint, encryptor_type FROM sys.dm_database_encryption_keys"
+
+REPLICA_STATES = """
+SELECT s.database_id, s.synchronization_state_desc, a.role_desc, g.name AS group_name, p.replica_server_name
+FROM sys.dm_hadr_database_replica_states AS s
+JOIN sys.dm_hadr_availability_replica_states AS a ON a.replica_id = s.replica_id
+JOIN sys.availability_groups AS g ON g.group_id = s.group_id
+JOIN sys.availability_replicas AS p ON p.replica_id = s.replica_id
+WHERE s.is_local = 1
+""".strip()
+
+REPLICAS = """
+SELECT g.name AS group_name, p.replica_server_name
+FROM sys.availability_replicas AS p JOIN sys.availability_groups AS g ON g.group_id = p.group_id
+""".strip()
+
+IS_PREFERRED_REPLICA = "SELECT sys.fn_hadr_backup_is_preferred_replica(?) AS is_preferred"
+
+BACKUP_SET = """
+SELECT TOP (1) s.backup_set_uuid, s.backup_set_id, s.media_set_id, s.name, s.type, s.first_lsn, s.last_lsn,
+       s.checkpoint_lsn, s.database_backup_lsn, s.differential_base_lsn, s.differential_base_guid, s.backup_start_date,
+       s.backup_finish_date, s.time_zone, s.backup_size, s.compressed_backup_size, s.is_copy_only,
+       s.has_backup_checksums, s.is_damaged, s.recovery_model, s.begins_log_chain, s.has_bulk_logged_data,
+       s.database_guid, s.family_guid, s.first_recovery_fork_guid, s.last_recovery_fork_guid, s.fork_point_lsn,
+       s.server_name, s.machine_name, s.software_major_version, s.software_minor_version, s.software_build_version,
+       s.encryptor_thumbprint
+FROM msdb.dbo.backupset AS s
+WHERE s.database_name = ? AND s.name = ?
+ORDER BY s.backup_set_id DESC
+""".strip()
+
+NEWEST_LOG_BACKUP = """
+SELECT TOP (1) s.backup_finish_date, s.name, s.user_name
+FROM msdb.dbo.backupset AS s
+WHERE s.database_name = ? AND s.type = 'L' AND s.is_copy_only = 0
+ORDER BY s.backup_set_id DESC
+""".strip()
+
+RUNNING = """
+SELECT r.session_id, r.command, r.percent_complete, r.start_time, r.database_id
+FROM sys.dm_exec_requests AS r
+WHERE r.command IN ('BACKUP DATABASE', 'BACKUP LOG', 'RESTORE DATABASE', 'RESTORE LOG', 'RESTORE VERIFYONLY')
+""".strip()
+
+CREDENTIAL = "SELECT name, create_date FROM sys.credentials WHERE name = ?"
+
+OUR_CREDENTIALS = "SELECT name, create_date FROM sys.credentials WHERE name LIKE ?"
+
+SERVER_PERMISSION = "SELECT HAS_PERMS_BY_NAME(NULL, NULL, ?) AS granted"
+DATABASE_PERMISSION = "SELECT HAS_PERMS_BY_NAME(?, 'DATABASE', ?) AS granted"
+
+CONTAINED_AUTHENTICATION = """
+SELECT CONVERT(int, value_in_use) AS enabled FROM sys.configurations WHERE name = 'contained database authentication'
+""".strip()
+
+FREE_SPACE = """
+SELECT DISTINCT v.volume_mount_point, v.available_bytes
+FROM sys.master_files AS f CROSS APPLY sys.dm_os_volume_stats(f.database_id, f.file_id) AS v
+""".strip()
+
+LOGINS = """
+SELECT name, sid, password_hash, is_disabled, is_policy_checked, is_expiration_checked, default_database_name,
+       default_language_name, modify_date
+FROM sys.sql_logins
+""".strip()
