@@ -12,6 +12,7 @@ LifeboatError                  exit 1
 │   ├── StorageForbidden                the identity lacks a right
 │   ├── BlobNotFound                    no such blob
 │   ├── BlobExists                      the name is taken by other bytes
+│   ├── CopyRefused                     the service may not or cannot read a copy's source itself: stream it
 │   └── ContainerMissing       exit 10  no such container
 ├── SourceError                exit 1   the share, or the SQL server, could not be used at all
 │   ├── SourceUnreachable      (retry)  no connection, or it was lost for good
@@ -142,6 +143,12 @@ class BlobNotFound(StorageError):
 
 class BlobExists(StorageError):
     code = "blob-exists"
+
+
+class CopyRefused(StorageError):
+    """The service that was to copy a blob could not read its source; who can read it may still stream it."""
+
+    code = "copy-refused"
 
 
 class ContainerMissing(StorageError):

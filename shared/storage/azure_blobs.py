@@ -1,4 +1,4 @@
-"""The gateway to azure-storage-blob: one container behind ``BlobStore``.
+"""The gateway to azure-storage-blob: one container behind ``BlobStore``, and what is asked of an account as a whole.
 
 The library's own retry is off, so that one call is one request and ``retrying.RetryingStore`` alone decides what is
 tried again. The library is imported where it is first used: its import takes a quarter of a second, and most commands
@@ -12,28 +12,35 @@ import binascii
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, NoReturn, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from shared.errors import (
     BlobExists,
     BlobNotFound,
     ContainerMissing,
+    CopyRefused,
     SettingsError,
     StorageError,
     StorageForbidden,
     StorageUnavailable,
 )
 from shared.storage.blob_store import BlobInfo
+from shared.storage.copying import COPY_SILENCE_SECONDS
+from shared.storage.sas import DelegationKey
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.core.exceptions import AzureError, HttpResponseError
     from azure.core.pipeline.transport import RequestsTransport
-    from azure.storage.blob import ContainerClient
+    from azure.storage.blob import BlobServiceClient, ContainerClient
+
+    from shared.storage.copying import CopySource
 
 LARGEST_PUT_BYTES = 5000 << 20
 """What one Put Blob may carry."""
@@ -48,13 +55,23 @@ SOCKETS = 32
 READ_BLOCK_BYTES = 4 << 20
 """How much of a body is taken from a socket at once."""
 
+FIRST_COPY_VERSION = "2020-04-08"
+"""The first version of the protocol with Put Blob From URL; an earlier one may take it for an empty Put Blob."""
+
 _RIGHTS = {
     "put": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action",
+    "copy": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action",
+    "write": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
     "get": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
     "list": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
     "delete": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete",
     "create": "Microsoft.Storage/storageAccounts/blobServices/containers/write",
+    "remove": "Microsoft.Storage/storageAccounts/blobServices/containers/delete",
+    "list the containers of": "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+    "get a user delegation key of": "Microsoft.Storage/storageAccounts/blobServices/generateUserDelegationKey/action",
 }
+
+_STORAGE_SCOPE = "https://storage.azure.com/.default"
 
 _NOT_KNOWN = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
 """Codes for a caller whose key or token is not accepted."""
@@ -69,11 +86,11 @@ class AzureBlobStore:
     Safe for use from several threads. Whoever opened it closes it; ``with`` does.
     """
 
-    def __init__(
-        self, client: ContainerClient, url: str, *, url_setting: str, key_setting: str, with_key: bool
-    ) -> None:
+    def __init__(self, client: ContainerClient, account: BlobServiceClient, where: _Where, api_version: str) -> None:
         self._client = client
-        self._where = _Where(url, client.container_name, url_setting, key_setting, with_key)
+        self._account = account
+        self._where = where
+        self._api_version = api_version
 
     @classmethod
     def open(
@@ -86,45 +103,24 @@ class AzureBlobStore:
         api_version: str,
         url_setting: str = "LIFEBOAT_VAULT_URL",
         key_setting: str = "LIFEBOAT_VAULT_KEY",
+        when_missing: str | None = None,
     ) -> AzureBlobStore:
         """Make the client; nothing is sent yet, so a wrong host or key shows at the first call.
 
         ``url`` is the account's blob endpoint, with the account as its path for emulators. ``account_key`` wins over
-        ``credential``. The two setting names appear in errors. ``SettingsError``: the URL or key cannot be one, Entra
-        ID over plain http, or an API version that the library does not know.
+        ``credential``. The two setting names appear in errors, ``when_missing`` as the next step where there is no
+        container. ``SettingsError``: the URL or key cannot be one, Entra ID over plain http, or an API version that
+        the library does not know.
         """
-        _check_endpoint(url, url_setting, entra_id=account_key is None)
-        if account_key is None and credential is None:
-            raise SettingsError(
-                f"neither {key_setting} nor a credential for {url} is there",
-                remedy=f"set {key_setting}, or sign in to Entra ID",
-                setting=key_setting,
-            )
-        if account_key is not None:
-            _check_key(account_key, key_setting)
-
-        from azure.core.credentials import AzureNamedKeyCredential
-        from azure.storage.blob import ContainerClient
-
-        key = AzureNamedKeyCredential(account_name(url), account_key) if account_key else None
-        try:
-            client = ContainerClient(
-                url.rstrip("/"),
-                container,
-                credential=key or credential,
-                api_version=api_version,
-                transport=_transport(url),
-                retry_total=0,
-                max_single_put_size=LARGEST_PUT_BYTES,
-                max_single_get_size=LARGEST_PUT_BYTES,
-            )
-        except ValueError as error:
-            raise SettingsError(
-                f"the storage client cannot be made for {url}: {str(error).splitlines()[0]}",
-                remedy=f"check {url_setting} and LIFEBOAT_STORAGE_API_VERSION ({api_version})",
-                setting="LIFEBOAT_STORAGE_API_VERSION" if "version" in str(error) else url_setting,
-            ) from error
-        return cls(client, url, url_setting=url_setting, key_setting=key_setting, with_key=key is not None)
+        account = AzureBlobAccount.open(
+            url,
+            account_key=account_key,
+            credential=credential,
+            api_version=api_version,
+            url_setting=url_setting,
+            key_setting=key_setting,
+        )
+        return account.container(container, when_missing=when_missing)
 
     def __enter__(self) -> AzureBlobStore:
         return self
@@ -133,8 +129,8 @@ class AzureBlobStore:
         self.close()
 
     def close(self) -> None:
-        """Close the sockets; the store cannot be used afterwards."""
-        self._client.close()
+        """Close the sockets of the account; neither this nor another of its containers can be used afterwards."""
+        self._account.close()
 
     def create_container_if_missing(self) -> bool:
         """True: made by this call; False: it was there. ``StorageForbidden`` names the right where it is missing.
@@ -143,6 +139,18 @@ class AzureBlobStore:
         """
         if self.container_exists():
             return False
+        return self.create_container()
+
+    def container_exists(self) -> bool:
+        """Whether the container is there; one request, which the right ``blobs/read`` allows."""
+        try:
+            next(iter(self.list("\x7f")), None)
+        except ContainerMissing:
+            return False
+        return True
+
+    def create_container(self) -> bool:
+        """True: made by this call; False: it was there already. One request."""
         with self._where.errors("create"):
             from azure.core.exceptions import ResourceExistsError
 
@@ -154,13 +162,13 @@ class AzureBlobStore:
                 raise
             return True
 
-    def container_exists(self) -> bool:
-        """Whether the container is there; one request, which the right ``blobs/read`` allows."""
+    def delete_container(self) -> None:
+        """Remove the container with all that is in it, leased or not; one that is not there is removed already."""
         try:
-            next(iter(self.list("\x7f")), None)
+            with self._where.errors("remove"):
+                self._client.delete_container()
         except ContainerMissing:
-            return False
-        return True
+            return
 
     def put(self, name: str, body: bytes) -> bool:
         """See ``BlobStore.put``: one Put Blob with If-None-Match: *."""
@@ -214,6 +222,89 @@ class AzureBlobStore:
         except BlobNotFound:
             return
 
+    def delete_leased(self, name: str) -> None:
+        """As ``delete``, and a lease that somebody left on the blob is broken first."""
+        from azure.core.exceptions import HttpResponseError
+        from azure.storage.blob import BlobLeaseClient
+
+        blob = self._client.get_blob_client(name)
+        try:
+            with self._where.errors("delete", name):
+                try:
+                    blob.delete_blob()
+                except HttpResponseError as error:
+                    if _code(error) != "LeaseIdMissing":
+                        raise
+                    BlobLeaseClient(blob).break_lease(lease_break_period=0)
+                    blob.delete_blob()
+        except BlobNotFound:
+            return
+
+    def copy_from(self, name: str, source: CopySource, *, size_bytes: int) -> bool:
+        """One Put Blob From URL with If-None-Match: *, which answers when all is copied.
+
+        True: created by this call. False: the name exists with ``size_bytes``, which is also how a lost reply is
+        answered. ``BlobExists``: it has another length. ``CopyRefused``: the service cannot read the source.
+        """
+        if self._api_version < FIRST_COPY_VERSION:
+            raise CopyRefused(
+                f"version {self._api_version} of the storage protocol cannot copy from a URL ({self._where.of(name)})",
+                remedy="stream it instead",
+                setting="LIFEBOAT_STORAGE_API_VERSION",
+                blob=name,
+            )
+        try:
+            with self._where.errors("copy", name):
+                self._client.get_blob_client(name).upload_blob_from_url(
+                    source.url,
+                    overwrite=False,
+                    source_authorization=source.authorization,
+                    read_timeout=COPY_SILENCE_SECONDS,
+                )
+                return True
+        except (BlobExists, StorageForbidden) as refusal:
+            return self._compare_length(name, size_bytes, refusal)
+
+    def bearer(self, credential: TokenCredential) -> str:
+        """What a copy's source is shown as our authorization."""
+        with self._where.errors("get"):
+            return f"Bearer {credential.get_token(_STORAGE_SCOPE).token}"
+
+    def stage(self, name: str, block: str, body: bytes) -> None:
+        """One Put Block; ``block`` is base64 of the same length for each block of a blob. May be repeated."""
+        with self._where.errors("write", name):
+            self._client.get_blob_client(name).stage_block(block, body, length=len(body))
+
+    def commit(self, name: str, blocks: Sequence[str]) -> None:
+        """One Put Block List: the blob is these blocks, whatever it was before. May be repeated."""
+        from azure.storage.blob import BlobBlock
+
+        with self._where.errors("write", name):
+            self._client.get_blob_client(name).commit_block_list([BlobBlock(block) for block in blocks])
+
+    def _compare_length(self, name: str, size_bytes: int, refusal: StorageError) -> bool:
+        """As ``_compare`` for a copy, of which only the length is known here.
+
+        A refusal that could be the source's as well is the source's when we ourselves are let in.
+        """
+        try:
+            there = self.stat(name)
+        except StorageForbidden:
+            raise refusal from None
+        if there is not None and there.size_bytes == size_bytes:
+            return False
+        if there is not None:
+            raise BlobExists(
+                f"{self._where.of(name)} exists with {there.size_bytes:,} bytes instead of {size_bytes:,}",
+                remedy="nothing was overwritten; find out who else writes under this name",
+                blob=name,
+            ) from refusal
+        if isinstance(refusal, StorageForbidden):
+            if _code(refusal.__cause__) in _NOT_KNOWN | _NOT_ALLOWED_HERE:
+                self._where.source_refused(refusal.__cause__, name)
+            raise refusal
+        raise StorageUnavailable(f"{self._where.of(name)} existed and went away meanwhile", blob=name) from refusal
+
     def _compare(self, name: str, body: bytes, refusal: StorageError) -> bool:
         """Tell a name that is taken from a right that is missing, and a lost reply from another's bytes."""
         try:
@@ -234,6 +325,95 @@ class AzureBlobStore:
         raise StorageUnavailable(f"{self._where.of(name)} existed and went away meanwhile", blob=name) from refusal
 
 
+class AzureBlobAccount:
+    """A storage account as a whole, and the containers in it, over the same connections.
+
+    Safe for use from several threads. Whoever opened it closes it, and then its containers are closed too.
+    """
+
+    def __init__(self, client: BlobServiceClient, where: _Where, api_version: str) -> None:
+        self._client = client
+        self._where = where
+        self._api_version = api_version
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        account_key: str | None,
+        credential: TokenCredential | None,
+        api_version: str,
+        url_setting: str,
+        key_setting: str,
+    ) -> AzureBlobAccount:
+        """See ``AzureBlobStore.open``."""
+        _check_endpoint(url, url_setting, entra_id=account_key is None)
+        if account_key is None and credential is None:
+            raise SettingsError(
+                f"neither {key_setting} nor a credential for {url} is there",
+                remedy=f"set {key_setting}, or sign in to Entra ID",
+                setting=key_setting,
+            )
+        if account_key is not None:
+            _check_key(account_key, key_setting)
+
+        from azure.core.credentials import AzureNamedKeyCredential
+        from azure.storage.blob import BlobServiceClient
+
+        key = AzureNamedKeyCredential(account_name(url), account_key) if account_key else None
+        try:
+            client = BlobServiceClient(
+                url.rstrip("/"),
+                credential=key or credential,
+                api_version=api_version,
+                transport=_transport(url),
+                retry_total=0,
+                max_single_put_size=LARGEST_PUT_BYTES,
+                max_single_get_size=LARGEST_PUT_BYTES,
+            )
+        except ValueError as error:
+            raise SettingsError(
+                f"the storage client cannot be made for {url}: {str(error).splitlines()[0]}",
+                remedy=f"check {url_setting} and LIFEBOAT_STORAGE_API_VERSION ({api_version})",
+                setting="LIFEBOAT_STORAGE_API_VERSION" if "version" in str(error) else url_setting,
+            ) from error
+        return cls(client, _Where(url, "", url_setting, key_setting, key is not None), api_version)
+
+    def close(self) -> None:
+        """Close the sockets; neither this nor its containers can be used afterwards."""
+        self._client.close()
+
+    def container(self, name: str, *, when_missing: str | None = None) -> AzureBlobStore:
+        """One container; nothing is sent. See ``AzureBlobStore.open`` for ``when_missing``."""
+        where = replace(self._where, container=name, when_missing=when_missing)
+        return AzureBlobStore(self._client.get_container_client(name), self._client, where, self._api_version)
+
+    def containers(self, prefix: str) -> list[tuple[str, timedelta]]:
+        """The containers whose name begins with ``prefix``, and how long ago each was made, by the service's clock.
+
+        (Writing a blob does not touch the container; its metadata, policies and leases do.)
+        """
+        from azure.core.pipeline import PipelineResponse
+
+        now: list[datetime] = []
+
+        def note_time(reply: PipelineResponse) -> None:  # type: ignore[type-arg]  # as the library calls it
+            now.append(parsedate_to_datetime(reply.http_response.headers["Date"]))
+
+        with self._where.errors("list the containers of"):
+            found = list(self._client.list_containers(name_starts_with=prefix, raw_response_hook=note_time))
+        return [(container.name, now[0] - container.last_modified) for container in found]
+
+    def delegation_key(self, starts: datetime, expires: datetime) -> DelegationKey:
+        """A key to sign with as the identity that we are; ``expires`` is at most seven days away."""
+        with self._where.errors("get a user delegation key of"):
+            made = self._client.get_user_delegation_key(starts, expires)
+        parts = made.signed_oid, made.signed_tid, made.signed_start, made.signed_expiry
+        service, version, value = made.signed_service, made.signed_version, made.value
+        return DelegationKey(*(part or "" for part in (*parts, service, version, value)))
+
+
 class _Pieces:
     """Takes a body as the library hands it over, usually in one piece, which then need not be copied."""
 
@@ -248,14 +428,20 @@ class _Pieces:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
+@dataclass(frozen=True)
 class _Where:
-    """Turns the library's errors into ours, with the words for one container."""
+    """Turns the library's errors into ours, with the words for one container, or, where it has no name, the account."""
 
-    def __init__(self, url: str, container: str, url_setting: str, key_setting: str, with_key: bool) -> None:
-        self.url, self.container = url, container
-        self.url_setting, self.key_setting, self.with_key = url_setting, key_setting, with_key
+    url: str
+    container: str
+    url_setting: str
+    key_setting: str
+    with_key: bool
+    when_missing: str | None = None
 
     def of(self, name: str | None) -> str:
+        if not self.container:
+            return "the account"
         return f"{self.container}/{name}" if name else f"container {self.container}"
 
     def missing(self, name: str, cause: Exception | None = None) -> NoReturn:
@@ -263,6 +449,17 @@ class _Where:
 
     @contextmanager
     def errors(self, action: str, name: str | None = None) -> Iterator[None]:
+        """Raise ours for the library's, chained to it; where that would show a secret, to its text without it."""
+        try:
+            with self._told(action, name):
+                yield
+        except StorageError as error:
+            if isinstance(error.__cause__, Exception) and _shows_secret(error.__cause__):
+                error.__cause__ = _Scrubbed(error.__cause__)
+            raise
+
+    @contextmanager
+    def _told(self, action: str, name: str | None) -> Iterator[None]:
         from azure.core.exceptions import AzureError, HttpResponseError
 
         try:
@@ -294,10 +491,17 @@ class _Where:
 
     def _answered(self, error: HttpResponseError, status: int, action: str, name: str | None) -> NoReturn:
         code = _code(error) or str(status)
+        if action == "copy" and name and _is_about_source(error, status, code):
+            if _source_status(error) in (429, 503) or status in (429, 503):
+                raise StorageUnavailable(
+                    f"the source of {self.of(name)} is busy", retry_after_seconds=_retry_after(error), blob=name
+                ) from error
+            self.source_refused(error, name)
         if code in ("ContainerNotFound", "ContainerDisabled"):
             raise ContainerMissing(
                 f"there is no container {self.container} in {self.url}",
-                remedy=f"check {self.url_setting}; `lifeboat.py backup` makes missing containers where it may",
+                remedy=self.when_missing
+                or f"check {self.url_setting}; `lifeboat.py backup` makes missing containers where it may",
                 setting=self.url_setting,
             ) from error
         if status in (408, 429) or status >= 500 or code == "ContainerBeingDeleted":
@@ -317,12 +521,20 @@ class _Where:
                 remedy="wait until its date has passed",
                 blob=name,
             ) from error
-        if action == "put" and status in (409, 412):
+        if action in ("put", "copy") and status in (409, 412):
             raise BlobExists(f"{self.of(name)} exists already", blob=name) from error
         raise StorageError(
             f"{self.url} answered {status} {code} ({action} {self.of(name)}): {_one_line(error)}",
             remedy=f"check that {self.url_setting} is the blob endpoint of a storage account",
             setting=self.url_setting,
+            blob=name,
+        ) from error
+
+    def source_refused(self, error: BaseException | None, name: str) -> NoReturn:
+        told = " ".join(filter(None, (_code(error), _header(error, "x-ms-copy-source-error-code"))))
+        raise CopyRefused(
+            f"{self.url} could not read the source of {self.of(name)} ({told})",
+            remedy="let the account that copies through the firewall of the source, and check the rights there",
             blob=name,
         ) from error
 
@@ -340,7 +552,7 @@ class _Where:
         elif code in _NOT_ALLOWED_HERE:
             remedy = f"the account's firewall may refuse this network; else the identity needs {_RIGHTS[action]}"
         else:
-            remedy = f"give the identity the right {_RIGHTS[action]} on container {self.container}"
+            remedy = f"give the identity the right {_RIGHTS[action]} on {self.of(None)}"
         raise StorageForbidden(what, remedy=remedy, setting=setting, blob=name) from error
 
 
@@ -349,6 +561,11 @@ def account_name(url: str) -> str:
     parts = urlsplit(url)
     path = parts.path.strip("/")
     return path.split("/")[0] if path else (parts.hostname or "").split(".")[0]
+
+
+def blob_url(account_url: str, container: str, name: str) -> str:
+    """The plain URL of a blob, its name encoded as the library encodes it."""
+    return f"{account_url.rstrip('/')}/{container}/{quote(name, safe='~/')}"
 
 
 def _check_endpoint(url: str, setting: str, *, entra_id: bool) -> None:
@@ -421,7 +638,7 @@ def _transport(url: str) -> RequestsTransport:
     )
 
 
-def _code(error: HttpResponseError) -> str:
+def _code(error: BaseException | None) -> str:
     """Azure's error code, which a reply without a body carries in a header only."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or _header(error, "x-ms-error-code"))
@@ -434,18 +651,56 @@ def _retry_after(error: HttpResponseError) -> float | None:
         return None
 
 
-def _header(error: HttpResponseError, name: str) -> str:
+def _header(error: BaseException | None, name: str) -> str:
     """A header of the reply, empty where there is none."""
-    return str(getattr(error.response, "headers", {}).get(name) or "")
+    return str(getattr(getattr(error, "response", None), "headers", {}).get(name) or "")
 
 
-_SAS = re.compile(r"(\bsig=)[^&\s'\"]+", re.IGNORECASE)
+def _source_status(error: HttpResponseError) -> int | None:
+    """What the source of a copy answered to the service, where that says so."""
+    told = _header(error, "x-ms-copy-source-status-code")
+    return int(told) if told.isdecimal() else None
+
+
+def _is_about_source(error: HttpResponseError, status: int, code: str) -> bool:
+    """Whether a copy failed at its source, or because the service does not know this call at all."""
+    if code == "CannotVerifyCopySource" or _source_status(error):
+        return True
+    return status == 501 or code in ("PublicAccessNotPermitted", "BlobNotFound", "ResourceNotFound")
+
+
+_SECRET = re.compile(r"(\bsig(?:=|%3D))[^&\s'\"\]<>]+|(\bBearer\s+)[\w.~+/=-]+", re.IGNORECASE)
+
+
+def _without_secrets(text: str) -> str:
+    """``text`` without the signature of a SAS or a token that may be in it."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}…", text)
+
+
+class _Scrubbed(Exception):
+    """In place of an error of the library, and of those behind it, that showed a secret: its text without that."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(_without_secrets(f"{type(error).__name__}: {error}"))
+        self.error_code = _code(error)
+
+
+def _shows_secret(error: BaseException) -> bool:
+    """Whether a traceback of the error would show a signature or a token."""
+    seen: set[int] = set()
+    behind: BaseException | None = error
+    while behind is not None and id(behind) not in seen:
+        seen.add(id(behind))
+        if _SECRET.search(str(behind)):
+            return True
+        behind = behind.__cause__ or behind.__context__
+    return False
 
 
 def _one_line(error: BaseException) -> str:
-    """The first line of a message, without the signature of a SAS that may be in it."""
+    """The first line of a message, without the secrets that may be in it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _SAS.sub(r"\1…", lines[0])[:300]
+    return _without_secrets(lines[0])[:300]
 
 
 def _utc(moment: datetime) -> datetime:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from shared.errors import ContainerMissing, SettingsError
+from shared.errors import ContainerMissing, SettingsError, StorageForbidden
 from shared.settings import VaultSettings
-from shared.storage.azure_blobs import AzureBlobStore
+from shared.storage.azure_blobs import AzureBlobStore, account_name, blob_url
 from shared.storage.blob_store import BlobStore
+from shared.storage.copying import COPY_LIMIT_SECONDS, CopySource, copy_blob
 from shared.storage.counting import CountingStore, Traffic
 from shared.storage.credentials import open_credential
 from shared.storage.key_vault import KeyVaultSecrets, SecretStore
 from shared.storage.retrying import RetryingStore
+from shared.storage.sas import Signer
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
 SHARE_CONTAINER = "share"
 RECORDS_CONTAINER = "recovery-points"
+DATABASES_CONTAINER = "databases"
 FIRST_ANSWER_SECONDS = 20.0
 """How long the first call is repeated: who has mistyped an address learns it soon."""
+SOURCE_SAS_LIFETIME = timedelta(hours=1)
+"""How long the source of a copy may be read; it is looked at when the copy begins."""
+
+_OLDER_VAULT = (
+    f"make the container '{DATABASES_CONTAINER}' in the vault, as a new deployment does, or let 'backup' do it once "
+    "with the right Microsoft.Storage/storageAccounts/blobServices/containers/write"
+)
 
 
 @dataclass(slots=True)
@@ -40,6 +53,8 @@ class Vault:
 
     settings: VaultSettings
     _containers: dict[str, Container] = field(default_factory=dict)
+    _copies: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Vault:
         return self
@@ -59,6 +74,12 @@ class Vault:
     def records(self) -> BlobStore:
         """The container of recovery points."""
         return self._container(RECORDS_CONTAINER).store
+
+    @property
+    def databases(self) -> BlobStore:
+        """The container of database backups. ``ContainerMissing`` at its first use in a vault that is older than
+        they are and could not be given one."""
+        return self._container(DATABASES_CONTAINER).store
 
     @cached_property
     def secrets(self) -> SecretStore | None:
@@ -80,7 +101,11 @@ class Vault:
         return found.value
 
     def ensure_there(self, *, create: bool) -> None:
-        """Make sure that both containers are there. ``ContainerMissing``, or, with ``create``, they are made."""
+        """Make sure that the containers are there. ``ContainerMissing``, or, with ``create``, they are made.
+
+        Of ``databases`` nothing is asked: a vault from before has none, and the share is backed up and restored
+        without it. With ``create`` it is made where the rights allow; else whoever uses it gets ``ContainerMissing``.
+        """
         for name in (SHARE_CONTAINER, RECORDS_CONTAINER):
             container = self._container(name)
             if create:
@@ -91,10 +116,44 @@ class Vault:
                     remedy="Check LIFEBOAT_VAULT_URL; the first 'backup' makes the containers where its rights allow.",
                     setting="LIFEBOAT_VAULT_URL",
                 )
+        if create:
+            databases = self._container(DATABASES_CONTAINER)
+            with contextlib.suppress(StorageForbidden):
+                databases.store.repeat(databases.service.create_container_if_missing)
+
+    def copy_in(self, name: str, source_url: str, *, size_bytes: int) -> bool:
+        """Copy the blob at ``source_url``, which carries its SAS, into ``databases``, never over another.
+
+        What it promises and raises is what ``copying.copy_blob`` does. Repeated for up to ``COPY_LIMIT_SECONDS``.
+        """
+        container = self._container(DATABASES_CONTAINER)
+        with self._lock:
+            self._copies += 1
+        retrying = RetryingStore(container.counting, limit_seconds=COPY_LIMIT_SECONDS)
+        return copy_blob(container.service, retrying, name, CopySource(source_url), size_bytes=size_bytes)
+
+    def copy_source(self, name: str) -> CopySource:
+        """How another account's service reads a blob of ``databases``: with an account key by a SAS for this blob
+        and ``SOURCE_SAS_LIFETIME``, else by our own token, good for as long as Entra ID made it. Make it anew for
+        each copy. ``StorageForbidden``: no token is to be had.
+        """
+        url = blob_url(self.settings.url, DATABASES_CONTAINER, name)
+        if not self.settings.key:
+            return CopySource(url, self._container(DATABASES_CONTAINER).service.bearer(self._credential))
+        signer = Signer(
+            account_name(self.settings.url),
+            self.settings.key,
+            self.settings.api_version,
+            https_only=url.startswith("https:"),
+        )
+        sas = signer.blob(DATABASES_CONTAINER, name, "r", datetime.now(UTC) + SOURCE_SAS_LIFETIME)
+        return CopySource(f"{url}?{sas.token}")
 
     def traffic(self) -> Traffic:
-        """What was asked of both containers so far."""
+        """What was asked of the containers so far; ``copy`` counts calls of ``copy_in``."""
         total = Traffic()
+        if self._copies:
+            total.requests["copy"] = self._copies
         for container in self._containers.values():
             total.requests.update(container.counting.traffic.requests)
             total.bytes_put += container.counting.traffic.bytes_put
@@ -114,6 +173,7 @@ class Vault:
                 account_key=settings.key,
                 credential=None if settings.key else self._credential,
                 api_version=settings.api_version,
+                when_missing=_OLDER_VAULT if name == DATABASES_CONTAINER else None,
             )
             counting = CountingStore(service)
             store = RetryingStore(counting, first_limit_seconds=FIRST_ANSWER_SECONDS)
