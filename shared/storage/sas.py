@@ -2,7 +2,8 @@
 
 Signed here and not by the library: that signs in its own newest version of the protocol, which Azure Stack Hub and the
 emulators do not know, and it cannot be asked for another. The layouts are those of "Create a service SAS" and "Create a
-user delegation SAS" in the reference of the REST API, from version 2018-11-09 on; the library takes none from before.
+user delegation SAS" in the reference of the REST API, with an account key from version 2018-11-09 on (the library takes
+none from before), with a delegation key, which only Azure itself gives, from 2020-12-06 on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
+
+_FIRST_DELEGATION = "2020-12-06"
+"""The first version in which we sign with a delegation key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +45,19 @@ class DelegationKey:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs for one account with its key or a delegation key, in ``version`` of the protocol.
+    """Signs for one account with its key or a delegation key, in ``api_version`` of the protocol.
 
     ``https_only`` makes the service refuse the SAS over plain http.
     """
 
     account: str
     key: str | DelegationKey = field(repr=False)
-    version: str
+    api_version: str
     https_only: bool
+
+    @property
+    def version(self) -> str:
+        return max(self.api_version, _FIRST_DELEGATION) if isinstance(self.key, DelegationKey) else self.api_version
 
     def container(self, name: str, permissions: str, expires: datetime) -> Sas:
         """For the container and all its blobs, from now on: there is no start time, which clocks could miss."""
@@ -89,7 +97,7 @@ class Signer:
         lines = [fields["sp"], "", fields["se"], f"/blob/{self.account}/{path}"]  # "": start
         if "skoid" in fields:
             lines += [fields[name] for name in ("skoid", "sktid", "skt", "ske", "sks", "skv")]
-            lines += [""] * 3 * (version >= "2020-02-10")  # authorized and unauthorized user, correlation
+            lines += [""] * 3  # authorized and unauthorized user, correlation
             lines += [""] * 2 * (version >= "2025-07-05")  # tenant and object of a delegated user
         else:
             lines += [""]  # stored access policy

@@ -139,7 +139,8 @@ class Vault:
         """
         url = blob_url(self.settings.url, DATABASES_CONTAINER, name)
         if not self.settings.key:
-            return CopySource(url, self._container(DATABASES_CONTAINER).service.bearer(self._credential))
+            container = self._container(DATABASES_CONTAINER)
+            return CopySource(url, container.store.repeat(lambda: container.service.bearer(self._credential)))
         signer = Signer(
             account_name(self.settings.url),
             self.settings.key,

@@ -37,18 +37,31 @@ _IDLE_LIMIT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Rights:
-    """What an identity may do. Reading is always allowed."""
+    """What an identity may do. Reading is always allowed. A request with a SAS is not the identity's: what that may is
+    left to the emulator."""
 
     add: bool = True
     """Put Blob and Put Blob From URL to a name that does not exist."""
+    write: bool = False
+    """Also to one that exists; Put Block, Put Block List, leases, metadata and properties."""
     delete_under: tuple[str, ...] = ()
     """Beginnings of ``container/name`` that may be deleted."""
+    containers: bool = False
+    """Make and delete containers."""
+    delegate: bool = False
+    """Get User Delegation Key."""
     everything: bool = False
 
 
 BACKUP_APP = Rights(add=True, delete_under=("share/locks/",))
+"""The backup app in the vault."""
+LANDING = Rights(add=True, write=True, delete_under=("",), containers=True, delegate=True)
+"""The backup app, and who restores, on the landing account."""
 READER = Rights(add=False)
 OWNER = Rights(everything=True)
+
+_WRITES = {"block", "blocklist", "lease", "metadata", "properties"}
+"""Values of ``comp`` that the right ``blobs/write`` allows."""
 
 ExistingName = Literal["409 BlobAlreadyExists", "403 UnauthorizedBlobOverwrite"]
 """How Azure answers a create-only writer whose name is taken; it is told in both ways, so both are tested."""
@@ -207,6 +220,10 @@ class _Request:
         return {key: values[0] for key, values in parse_qs(urlsplit(self.target).query).items()}
 
     @property
+    def by_sas(self) -> bool:
+        return "sig" in self.query
+
+    @property
     def container(self) -> str:
         return self._part(2)
 
@@ -266,7 +283,18 @@ class _Connection:
     def _refusal(self, request: _Request) -> Reply | None:
         """Azure's answer where the rights do not allow the request, else None."""
         rights = self._proxy.rights
-        if rights.everything or request.method in ("GET", "HEAD", "OPTIONS"):
+        if request.by_sas and "x-ms-copy-source" in request.headers:
+            return _permission_mismatch()  # done with the stand-in's own key, which would not look at the SAS
+        if rights.everything or request.method in ("GET", "HEAD", "OPTIONS") or request.by_sas:
+            return None
+        operation = {name: request.query[name] for name in _OPERATIONS & request.query.keys()}
+        if not request.blob:
+            keys = rights.delegate and not request.container and request.method == "POST"
+            if keys and operation == {"restype": "service", "comp": "userdelegationkey"}:
+                return None
+            allowed = rights.containers and request.container and request.method in ("PUT", "DELETE")
+            return None if allowed and operation == {"restype": "container"} else _permission_mismatch()
+        if rights.write and request.method == "PUT" and _is_write(request, operation):
             return None
         plain = request.blob and not _OPERATIONS & request.query.keys()
         if plain and request.method == "DELETE":
@@ -384,6 +412,14 @@ def _is_plain_put(request: _Request) -> bool:
     )
 
 
+def _is_write(request: _Request, operation: dict[str, str]) -> bool:
+    """What ``blobs/write`` allows and ``blobs/add/action`` does not."""
+    further = ("x-ms-tags", "x-ms-immutability-policy-until-date", "x-ms-legal-hold")
+    if any(name in request.headers for name in further):
+        return False
+    return not operation or (operation.keys() == {"comp"} and operation["comp"] in _WRITES)
+
+
 def _permission_mismatch() -> Reply:
     return Reply(
         403,
@@ -421,9 +457,12 @@ def _blob_client(request: _Request, proxy: RightsProxy) -> BlobClient:
 
 
 def _put_from_url(request: _Request, proxy: RightsProxy) -> Reply:
-    """Put Blob From URL: read the source as its caller may, write it as one new blob."""
+    """Put Blob From URL: read the source as its caller may, write it as one new blob.
+
+    Every failure at the source is CannotVerifyCopySource; the source's own status and code are in headers.
+    """
     import requests
-    from azure.core.exceptions import ResourceExistsError
+    from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
     headers = {"x-ms-version": request.headers.get("x-ms-version", API_VERSION)}
     if "x-ms-copy-source-authorization" in request.headers:
@@ -434,15 +473,22 @@ def _put_from_url(request: _Request, proxy: RightsProxy) -> Reply:
     try:
         source = requests.get(url, headers=headers, stream=True, timeout=60, verify=verify)
     except requests.RequestException:
-        return Reply(500, "CannotVerifyCopySource", "The copy source does not answer.")
+        return Reply(500, "CannotVerifyCopySource", "Could not verify the copy source within the specified time.")
     with source, _blob_client(request, proxy) as client:
         if source.status_code != 200:
-            return Reply(source.status_code, "CannotVerifyCopySource", "The copy source cannot be read.")
-        overwrite = request.headers.get("if-none-match") != "*" and proxy.rights.everything
+            headers = {"x-ms-copy-source-status-code": str(source.status_code)}
+            if code := source.headers.get("x-ms-error-code"):
+                headers["x-ms-copy-source-error-code"] = code
+            message = "The specified blob does not exist." if source.status_code == 404 else source.reason
+            return Reply(source.status_code, "CannotVerifyCopySource", message, headers)
+        may_overwrite = proxy.rights.everything or proxy.rights.write
+        overwrite = request.headers.get("if-none-match") != "*" and may_overwrite
         try:
             made = client.upload_blob(source.raw, length=int(source.headers["Content-Length"]), overwrite=overwrite)
         except ResourceExistsError:
             return _existing(proxy)
+        except ResourceNotFoundError:
+            return Reply(404, "ContainerNotFound", "The specified container does not exist.")
     return Reply(
         201,
         headers={"ETag": made["etag"], "Last-Modified": formatdate(made["last_modified"].timestamp(), usegmt=True)},
