@@ -12,12 +12,13 @@ import binascii
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import IO, TYPE_CHECKING, NoReturn, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote, urlsplit
 
 from shared.errors import (
@@ -48,6 +49,8 @@ LARGEST_PUT_BYTES = 5000 << 20
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
 """How long the service may stay silent between two packets; a long body that keeps moving is no matter."""
+
+KEEP_ALIVE_SECONDS = 60
 
 SOCKETS = 32
 """Connections kept open for reuse; more threads than that work too and open a connection for each further call."""
@@ -455,7 +458,7 @@ class _Where:
                 yield
         except StorageError as error:
             if isinstance(error.__cause__, Exception) and _shows_secret(error.__cause__):
-                error.__cause__ = _Scrubbed(error.__cause__)
+                error.__cause__ = error.__context__ = _Scrubbed(error.__cause__)
             raise
 
     @contextmanager
@@ -612,18 +615,28 @@ def _check_key(key: str, setting: str) -> None:
 
 
 def _transport(url: str) -> RequestsTransport:
-    """Connections for many threads; proxies and certificates of the environment are looked up once, not per call."""
+    """Connections for many threads; proxies and certificates of the environment are looked up once, not per call.
+
+    They are kept alive by TCP too: a copy is silent for longer than Azure's load balancers remember a connection.
+    """
     import requests
     from azure.core.pipeline.transport import RequestsTransport
     from requests.adapters import HTTPAdapter
     from requests.utils import get_environ_proxies
+    from urllib3.connection import HTTPConnection
     from urllib3.util.retry import Retry
+
+    class KeptAlive(HTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # as requests passes them
+            super().init_poolmanager(
+                *arguments, **options, socket_options=[*HTTPConnection.default_socket_options, *_keep_alive()]
+            )
 
     session = requests.Session()
     session.trust_env = False
     session.proxies.update(get_environ_proxies(url))
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    adapter = HTTPAdapter(
+    adapter = KeptAlive(
         pool_connections=2, pool_maxsize=SOCKETS, max_retries=Retry(total=False, redirect=False, raise_on_status=False)
     )
     session.mount("http://", adapter)
@@ -636,6 +649,15 @@ def _transport(url: str) -> RequestsTransport:
         connection_data_block_size=READ_BLOCK_BYTES,
         use_env_settings=False,
     )
+
+
+def _keep_alive() -> list[tuple[int, int, int]]:
+    """Socket options: a sign of life after each ``KEEP_ALIVE_SECONDS`` of silence, as far as this system has them."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), KEEP_ALIVE_SECONDS))
+    return options
 
 
 def _code(error: BaseException | None) -> str:

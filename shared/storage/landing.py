@@ -72,10 +72,11 @@ class Landing:
             self._delegating.close()
 
     def make_container(self, name: str) -> LandingContainer:
-        """Create a container; ``name`` is one that nobody has used before.
+        """Create a container; ``name`` begins with ``CONTAINER_PREFIX`` and is one that nobody has used before.
 
         ``StorageForbidden`` names the right where it is missing. ``StorageError``: the name is taken.
         """
+        _check_ours(name)
         service = self._service(name)
         tries = itertools.count()
         # A name that is taken at the first try is another's; at a later one it is ours, whose reply was lost.
@@ -105,8 +106,7 @@ class Landing:
 
         ``ValueError``: the name is none of ours.
         """
-        if not name.startswith(CONTAINER_PREFIX):
-            raise ValueError(f"{name} is no container of Lifeboat's")
+        _check_ours(name)
         self._patient.repeat(self._service(name).delete_container)
 
     def signer(self, lifetime: timedelta) -> tuple[Signer, datetime]:
@@ -251,6 +251,11 @@ class LandingContainer:
         """Copy a blob of the vault here. What it promises and raises is what ``copying.copy_blob`` does."""
         retrying = RetryingStore(self._service, limit_seconds=COPY_LIMIT_SECONDS)
         copy_blob(self._service, retrying, name, source, size_bytes=size_bytes)
+
+
+def _check_ours(name: str) -> None:
+    if not name.startswith(CONTAINER_PREFIX):
+        raise ValueError(f"{name} is no container of Lifeboat's")
 
 
 def _regular(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -32,6 +32,7 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.settings import LandingSettings, Settings
+from shared.storage import azure_blobs
 from shared.storage import landing as landing_module
 from shared.storage import vault as vault_module
 from shared.storage.copying import LARGEST_COPY_BYTES, CopySource
@@ -167,8 +168,9 @@ def test_only_old_containers_of_ours_are_stale(landing: tuple[Landing, VaultAcco
         others.create_container()
     assert account.stale_containers(timedelta(0)) == [NAME]
     assert account.stale_containers(timedelta(hours=1)) == []
-    with pytest.raises(ValueError, match="others"):
-        account.delete_container("others")
+    for act in (account.delete_container, account.make_container):
+        with pytest.raises(ValueError, match="others"):
+            act("others")
 
 
 def test_each_missing_right_is_named(identity: Azurite) -> None:
@@ -443,6 +445,17 @@ def test_a_copy_of_another_length_than_was_said_is_damaged(product_vault: Vault,
         product_vault.copy_in("full.bak", source, size_bytes=8)
 
 
+def test_a_copy_may_be_silent_for_longer_than_any_other_call(
+    vault: VaultAccount, container: LandingContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = backed_up(container, "full.bak", b"content")
+    monkeypatch.setattr(azure_blobs, "READ_TIMEOUT_SECONDS", 0.5)
+    vault.faults.add("delay the next put by 1500 ms")
+    with opened_vault(vault) as product_vault:
+        assert product_vault.copy_in("full.bak", source, size_bytes=7) is True
+    assert vault.proxy.count("put") == 1
+
+
 def test_what_the_service_cannot_read_is_refused_at_once_and_may_be_streamed(
     vault: VaultAccount, product_vault: Vault, container: LandingContainer
 ) -> None:
@@ -631,6 +644,10 @@ def _told(act: Callable[[], object]) -> str:
         act()
     error = caught.value
     printed = "".join(traceback.format_exception(error))
+    behind: BaseException | None = error
+    while behind is not None:
+        printed += repr(behind)
+        behind = behind.__cause__ or behind.__context__
     return f"{printed} {error!r} {error!s} {error.remedy} {error.as_reason('databases')}"
 
 
