@@ -1,4 +1,4 @@
-"""The door for people: python lifeboat.py backup | points | show | restore | check | password
+"""The door for people: python lifeboat.py backup | points | show | restore | check | drill | runbook | password
 
 Each command reads its arguments, calls one function of ``shared/`` and shapes the answer. Results go to standard
 output, with ``--json`` as one object whatever happens; progress and messages go to standard error. Exit codes: 0 done,
@@ -13,6 +13,7 @@ import io
 import json
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -48,10 +49,15 @@ def backup(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option("--without", help="A component of earlier points is meant to be missing.", metavar="NAME"),
+        typer.Option(
+            "--without", help="A component or database of earlier points is meant to be missing.", metavar="NAME"
+        ),
     ] = None,
     allow_shrink: Annotated[
         bool, typer.Option("--allow-shrink", help="Accept a share that is empty or has lost most of its files.")
+    ] = False,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Back up the logs of databases only (with LIFEBOAT_SQL_OWN_LOG_CHAIN).")
     ] = False,
     new_repository: Annotated[
         bool, typer.Option("--new-repository", help="Begin anew in a vault that somebody has emptied.")
@@ -62,10 +68,14 @@ def backup(
     """Make a recovery point."""
     from shared.recovery_point.backup import Backup, BackupRequest
 
-    request = BackupRequest(tuple(only or ()), tuple(without or ()), allow_shrink, new_repository, workers)
+    request = BackupRequest(tuple(only or ()), tuple(without or ()), allow_shrink, new_repository, logs, workers)
     run = Backup(Settings.from_environment(), request)
     done = run.progress
-    meter = Meter(lambda: (done.files, done.bytes, done.files_found if done.scanned else None), "backed up")
+    meter = Meter(
+        lambda: (done.files, done.bytes, done.files_found if done.scanned else None),
+        "backed up",
+        beside=lambda: run.databases_progress.text,
+    )
     with progress(meter, quiet=as_json):
         point = run.run()
     answer = {
@@ -90,6 +100,7 @@ def backup(
                 f"read {bytes_text(share['bytes_read'])}, stored {bytes_text(share['bytes_stored'])}; "
                 f"snapshot {share['snapshot'][:8]}"
             )
+        _tell_databases(point.databases)
     return _answer(answer, as_json)
 
 
@@ -125,10 +136,11 @@ def show(point: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = 
     from shared.recovery_point.listing import show_point
 
     record = show_point(Settings.from_environment(), point)
-    if not as_json:
-        result(json.dumps(record, indent=2, ensure_ascii=False))
+    if as_json:
+        result(json.dumps(record))
         return 0
-    result(json.dumps(record))
+    result(json.dumps(record, indent=2, ensure_ascii=False))
+    _tell_databases(record["components"].get("databases", {}).get("databases", {}), message)
     return 0
 
 
@@ -178,6 +190,117 @@ def restore_share(
             f"{outcome.failed:,} failed"
         )
     return _answer(answer, as_json)
+
+
+@restore_app.command("databases")
+def restore_databases(
+    point: Point = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="host[\\instance][,port]; by default the source.", metavar="SERVER")
+    ] = None,
+    suffix: Annotated[
+        str, typer.Option("--as", help="Appended to each name: restored beside what is there.", metavar="SUFFIX")
+    ] = "",
+    at: Annotated[
+        str | None, typer.Option("--at", help="A moment, 2026-11-25T13:00:00Z: by log backups.", metavar="TIME")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace databases that are there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the T-SQL and do nothing.")] = False,
+    checkdb: Annotated[bool, typer.Option("--checkdb", help="Run DBCC CHECKDB after each restore.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Bring back the databases."""
+    from shared.databases.runner import Progress
+    from shared.recovery_point.restore_databases import DatabasesRestoreRequest
+    from shared.recovery_point.restore_databases import restore_databases as run
+
+    done = Progress()
+    request = DatabasesRestoreRequest(point, to, suffix, at, overwrite, dry_run, checkdb)
+    with progress(Meter(None, "restoring", beside=lambda: done.text), quiet=as_json):
+        restored = run(Settings.from_environment(), request, progress=done)
+    answer = {
+        "status": restored.status,
+        "reasons": restored.reasons,
+        "point": restored.point,
+        "target": restored.target,
+        "restored": len(restored.restored),
+        "unchanged": 0,
+        "skipped": len(restored.skipped),
+        "skipped_names": restored.skipped[:100],
+        "bytes": restored.bytes,
+        "databases": [each.target for each in restored.restored],
+        "notes": restored.notes,
+    }
+    if dry_run:
+        answer["statements"] = restored.statements
+    if not as_json:
+        for note in restored.notes:
+            message(note)
+        _tell_reasons(restored.reasons)
+        if dry_run:
+            for statement in restored.statements:
+                result(f"{statement};")
+            result(f"-- nothing was done; {restored.planned} database(s) of {restored.point} would be restored")
+        else:
+            for each in restored.restored:
+                checked = "" if each.check_seconds is None else f", CHECKDB {duration_text(each.check_seconds)}"
+                result(f"  {each.target}: {bytes_text(each.bytes)} in {duration_text(each.seconds)}{checked}")
+            result(
+                f"restored {len(restored.restored)} database(s) of {restored.point} on {restored.target}; "
+                f"{len(restored.skipped)} skipped"
+            )
+    return _answer(answer, as_json)
+
+
+@app.command()
+def drill(
+    point: Point = None,
+    on_production: Annotated[
+        bool, typer.Option("--on-production", help="Allow the very instance that the backups are of.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Restore the databases on the drill server, check them, and throw them away."""
+    from shared.databases.runner import Progress
+    from shared.recovery_point.drill import drill as run
+
+    done = Progress()
+    with progress(Meter(None, "drill", beside=lambda: done.text), quiet=as_json):
+        drilled = run(Settings.from_environment(), point, on_production=on_production, progress=done)
+    answer = {
+        "status": drilled.status,
+        "reasons": drilled.reasons,
+        "point": drilled.point,
+        "target": drilled.server,
+        "rto_seconds": drilled.rto_seconds,
+        "checks": drilled.checks,
+        "notes": drilled.notes,
+    }
+    if not as_json:
+        for note in drilled.notes:
+            message(note)
+        _tell_reasons(drilled.reasons)
+        for each in drilled.checks:
+            result(f"  {each['result']}  {each['name']}: {each['detail']}")
+        rto = "" if drilled.rto_seconds is None else f"; back in {duration_text(drilled.rto_seconds)}"
+        result(f"drill of {drilled.point} on {drilled.server}: {drilled.status}{rto}")
+    return _answer(answer, as_json)
+
+
+@app.command()
+def runbook(
+    grants: Annotated[bool, typer.Option("--grants", help="Print the least rights on SQL Server as T-SQL.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Print the rights that SQL Server has to give, separately for backup, restore and drill."""
+    from shared.recovery_point.grants import grants_script
+
+    if not grants:
+        raise UsageError("this version prints grants only", remedy="Run it with --grants.")
+    script = grants_script(Settings.from_environment())
+    if not as_json:
+        result(script)
+    return _answer({"status": "ok", "reasons": [], "grants": script}, as_json)
 
 
 @app.command()
@@ -233,13 +356,39 @@ def _answer(answer: Json, as_json: bool) -> int:
 
 def _component(component: Json) -> Json:
     """What ``backup`` says of a component; the record has more."""
-    keys = ("status", "files", "bytes_read", "bytes_stored", "unchanged", "finished")
-    return {key: component[key] for key in keys if key in component}
+    keys = ("status", "files", "bytes_read", "bytes_stored", "unchanged", "finished", "share_moment")
+    short = {key: component[key] for key in keys if key in component}
+    if "databases" in component:
+        short["databases"] = {
+            name: {
+                "status": database["status"],
+                "moment": database["moment"],
+                "backups": [backup["kind"] for backup in database["backups"]],
+                "notes": database["notes"],
+            }
+            for name, database in component["databases"].items()
+        }
+    return short
 
 
 def _component_text(name: str, component: Json) -> str:
-    files = f" ({component['files']:,} files)" if "files" in component else ""
-    return f"{name} {component['status']}{files}"
+    more = f" ({component['files']:,} files)" if "files" in component else ""
+    if component.get("databases"):
+        more = f" ({', '.join(component['databases'])})"
+    return f"{name} {component['status']}{more}"
+
+
+def _tell_databases(databases: Json, say: Callable[[str], None] = result) -> None:
+    for name, database in databases.items():
+        kinds = ", ".join(_backup_text(backup) for backup in database["backups"]) or "no backup"
+        say(f"  {name}: {database['status']}; {kinds}")
+        for note in database["notes"]:
+            say(f"    {note}")
+
+
+def _backup_text(backup: Json) -> str:
+    kind = f"{'COPY_ONLY ' if backup['copy_only'] else ''}{backup['kind']}"
+    return f"{kind} of {backup['finished'][:19]}Z, {bytes_text(backup['stored']['bytes_stored'])}, verified"
 
 
 def _tell_reasons(reasons: list[Json]) -> None:

@@ -172,25 +172,36 @@ class Settings:
             lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
         )
 
-    def databases(self) -> DatabasesSettings:
-        mode = self._choice("SQL_MODE", "url", ("url", "disk", "adopt"))
+    def sql_mode(self, default: str = "url") -> str:
+        """``url`` or ``disk``; ``default`` where the setting is absent."""
+        mode = self._choice("SQL_MODE", default, ("url", "disk", "adopt"))
         if mode == "adopt":
             raise SettingsError(
                 "LIFEBOAT_SQL_MODE is 'adopt', which this version cannot do yet",
                 remedy="Set it to 'url' or 'disk', or remove it.",
                 setting="LIFEBOAT_SQL_MODE",
             )
+        return mode
+
+    def databases(self) -> DatabasesSettings:
+        mode = self.sql_mode()
         databases = self._list("SQL_DATABASES") or ("appservice_hosting", "appservice_metering", "master")
         return DatabasesSettings(
             server=self.sql_server(),
             databases=tuple(dict.fromkeys(databases)),
             mode=mode,
-            own_log_chain=self._boolean("SQL_OWN_LOG_CHAIN", False),
+            own_log_chain=self.own_log_chain(),
             full_every_seconds=self._duration("SQL_FULL_EVERY", "7d"),
-            statement_limit_seconds=self._duration("SQL_STATEMENT_LIMIT", "8h"),
+            statement_limit_seconds=self.statement_limit_seconds(),
             compression=self._boolean("SQL_COMPRESSION", mode == "url"),
             lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
         )
+
+    def statement_limit_seconds(self) -> int:
+        return self._duration("SQL_STATEMENT_LIMIT", "8h")
+
+    def own_log_chain(self) -> bool:
+        return self._boolean("SQL_OWN_LOG_CHAIN", False)
 
     def sql_server(self) -> ServerSettings:
         """The source."""

@@ -22,6 +22,12 @@ class Event(StrEnum):
     SHARE_COMPLETED = "share.completed"
     SHARE_PARTIAL = "share.partial"
     SHARE_FAILED = "share.failed"
+    DATABASE_COMPLETED = "database.completed"
+    DATABASE_PARTIAL = "database.partial"
+    DATABASE_FAILED = "database.failed"
+    DATABASE_CHAIN_BROKEN = "database.chain_broken"
+    DRILL_COMPLETED = "drill.completed"
+    DRILL_FAILED = "drill.failed"
     REPOSITORY_DAMAGED = "repository.damaged"
 
 
@@ -30,6 +36,10 @@ _BAD_NEWS = {
     Event.SHARE_PARTIAL: logging.WARNING,
     Event.RECOVERY_POINT_FAILED: logging.ERROR,
     Event.SHARE_FAILED: logging.ERROR,
+    Event.DATABASE_PARTIAL: logging.WARNING,
+    Event.DATABASE_CHAIN_BROKEN: logging.WARNING,
+    Event.DATABASE_FAILED: logging.ERROR,
+    Event.DRILL_FAILED: logging.ERROR,
     Event.REPOSITORY_DAMAGED: logging.ERROR,
 }
 

@@ -56,20 +56,33 @@ def console() -> Console:
 class Meter:
     """What a progress line says: how much is done, how fast, how long it will still take."""
 
-    def __init__(self, done: Callable[[], tuple[int, int, int | None]], verb: str) -> None:
-        """``done`` returns files, bytes, and how many files there are in all, None while nobody knows."""
+    def __init__(
+        self,
+        done: Callable[[], tuple[int, int, int | None]] | None,
+        verb: str,
+        *,
+        beside: Callable[[], str] = lambda: "",
+    ) -> None:
+        """``done`` returns files, bytes, and how many files there are in all, None while nobody knows; None: no files
+        are counted. ``beside`` says what else goes on."""
         self._done = done
         self._verb = verb
+        self._beside = beside
         self._began = time.monotonic()
 
     def text(self) -> str:
-        files, count, total = self._done()
+        beside = self._beside()
+        files, count, total = self._done() if self._done else (0, 0, None)
+        if not files and (beside or not self._done):
+            return beside or self._verb
         seconds = max(time.monotonic() - self._began, 0.001)
         parts = [f"{self._verb} {files:,} files", bytes_text(count), f"{bytes_text(count / seconds)}/s"]
         if total and files:
             parts.append(f"{100 * files // total} %")
             if files < total:
                 parts.append(f"{duration_text(seconds * (total - files) / files)} left")
+        if beside:
+            parts.append(beside)
         return ", ".join(parts)
 
 

@@ -221,9 +221,7 @@ FROM sys.dm_exec_requests AS r
 WHERE r.command IN ('BACKUP DATABASE', 'BACKUP LOG', 'RESTORE DATABASE', 'RESTORE LOG', 'RESTORE VERIFYONLY')
 """.strip()
 
-CREDENTIAL = "SELECT name, create_date FROM sys.credentials WHERE name = ?"
-
-OUR_CREDENTIALS = "SELECT name, create_date FROM sys.credentials WHERE name LIKE ?"
+CREDENTIALS = "SELECT name FROM sys.credentials"
 
 SERVER_PERMISSION = "SELECT HAS_PERMS_BY_NAME(NULL, NULL, ?) AS granted"
 DATABASE_PERMISSION = "SELECT HAS_PERMS_BY_NAME(?, 'DATABASE', ?) AS granted"

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import platform
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from shared import VERSION
-from shared.errors import ContainerMissing, RepositoryLocked, SettingsError, SourceError, UsageError
+from shared.databases.runner import Progress as DatabasesProgress
+from shared.errors import Cancelled, ContainerMissing, RepositoryLocked, SettingsError, SourceError, UsageError
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.databases import DatabasesComponent, read_sets
+from shared.recovery_point.databases import tell as tell_databases
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
 from shared.recovery_point.share import History, ScanAhead, ShareComponent, read_history
 from shared.repository.initialise import choose_passwords, open_or_initialise
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
 from shared.repository.trees import parse_rfc3339, rfc3339
-from shared.settings import Settings, ShareSettings
+from shared.settings import DatabasesSettings, Settings, ShareSettings
 from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
 
@@ -35,9 +39,11 @@ class BackupRequest:
     only: tuple[str, ...] = ()
     """Components to be backed up; empty: all that are configured."""
     without: tuple[str, ...] = ()
-    """Components of an earlier whole point whose absence is meant."""
+    """Components, and databases, of an earlier whole point whose absence is meant."""
     allow_shrink: bool = False
     new_repository: bool = False
+    logs: bool = False
+    """Log backups only, of databases whose log chain is ours."""
     workers: int = 1
     """Shards that are read side by side."""
 
@@ -50,11 +56,13 @@ class Backup:
     settings: Settings
     request: BackupRequest
     progress: Progress = field(default_factory=Progress)
+    databases_progress: DatabasesProgress = field(default_factory=DatabasesProgress)
     check: Callable[[], None] = lambda: None
 
     def run(self) -> RecoveryPoint:
         requested, configured = self._requested()
         share = self.settings.share() if "share" in requested else None
+        sql = self.settings.databases() if "databases" in requested else None
         began = time.monotonic()
         now = datetime.now(UTC)
         with Vault(self.settings.vault()) as vault, ExitStack() as closing:
@@ -62,7 +70,7 @@ class Backup:
             ahead = self._scan_ahead(opener, closing) if opener else None
             catalog = Catalog(vault.records)
             repository, history = self._open(vault, catalog)
-            wait = share.lock_wait_seconds if share else 0
+            wait = (share or sql or _Impatient()).lock_wait_seconds
             with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
                 if ahead and ahead.is_stale():
                     ahead.scan.close()
@@ -87,7 +95,8 @@ class Backup:
                     if share and opener
                     else None
                 )
-                components, reasons = self._components(requested, component)
+                with self._databases(sql, vault, repository, catalog, check) as databases:
+                    components, reasons = self._components(requested, component, databases)
                 try:
                     lock.check()
                 except RepositoryLocked as lost:  # whatever was stored may have been pruned since: nothing of it counts
@@ -98,10 +107,38 @@ class Backup:
         _tell(point)
         return point
 
+    @contextmanager
+    def _databases(
+        self,
+        sql: DatabasesSettings | None,
+        vault: Vault,
+        repository: Repository,
+        catalog: Catalog,
+        check: Callable[[], None],
+    ) -> Iterator[_Beside | None]:
+        """The databases, backed up beside the share while the block runs; None where they are not requested."""
+        if sql is None:
+            yield None
+            return
+        with (
+            DatabasesComponent(
+                settings=sql,
+                source=self.settings,
+                vault=vault,
+                repository=lambda: repository,
+                history=lambda: read_sets(Catalog(vault.records).readable(), sql.databases),
+                check=check,
+                progress=self.databases_progress,
+                logs_only=self.request.logs,
+            ) as component,
+            _Beside(component, check) as beside,
+        ):
+            yield beside
+
     def _requested(self) -> tuple[list[str], list[str]]:
         """What this run backs up, and what is configured. ``UsageError``, ``SettingsError``."""
         configured = self.settings.configured()
-        for name in (*self.request.only, *self.request.without):
+        for name in self.request.only:
             if name not in COMPONENTS:
                 raise UsageError(f"there is no component {name!r}", remedy=f"Components are {', '.join(COMPONENTS)}.")
         for name in self.request.only:
@@ -111,12 +148,14 @@ class Backup:
                     remedy=f"Set {_FIRST_SETTING[name]}.",
                     setting=_FIRST_SETTING[name],
                 )
+        there = [*configured, *(self.settings.databases().databases if "databases" in configured else ())]
         for name in self.request.without:
-            if name in configured:
+            if name in there:
+                setting = _FIRST_SETTING.get(name, "LIFEBOAT_SQL_DATABASES")
                 raise UsageError(
                     f"--without {name} says that {name} is not configured here, and it is",
-                    remedy=f"Unset {_FIRST_SETTING[name]}, or leave it out of one run by --only.",
-                    setting=_FIRST_SETTING[name],
+                    remedy=f"Take it out of {setting}, or leave a component out of one run by --only.",
+                    setting=setting,
                 )
         if not configured:
             raise SettingsError(
@@ -124,8 +163,21 @@ class Backup:
                 remedy=f"Set {', '.join(_FIRST_SETTING.values())}, or some of them.",
                 setting="LIFEBOAT_SHARE_URL",
             )
-        only = self.request.only
+        if self.request.logs:
+            self._require_own_logs()
+        only = ("databases",) if self.request.logs else self.request.only
         return [name for name in COMPONENTS if name in (only or configured)], configured
+
+    def _require_own_logs(self) -> None:
+        """``UsageError``: log backups were asked for, and cannot be made."""
+        if set(self.request.only) - {"databases"}:
+            raise UsageError("--logs backs up databases only", remedy="Leave --only out, or give it 'databases'.")
+        if not self.settings.databases().own_log_chain:
+            raise UsageError(
+                "--logs needs a log chain of its own, and LIFEBOAT_SQL_OWN_LOG_CHAIN is not true",
+                remedy="Set LIFEBOAT_SQL_OWN_LOG_CHAIN=true, if no other tool backs up these logs.",
+                setting="LIFEBOAT_SQL_OWN_LOG_CHAIN",
+            )
 
     def _opener(self, vault: Vault, share: ShareSettings) -> SourceOpener:
         password = share.password or ""
@@ -162,25 +214,21 @@ class Backup:
         closing.callback(ahead.scan.close)
         return ahead
 
-    def _components(self, requested: Sequence[str], share: ShareComponent | None) -> tuple[dict[str, Json], list[Json]]:
+    def _components(
+        self, requested: Sequence[str], share: ShareComponent | None, databases: _Beside | None
+    ) -> tuple[dict[str, Json], list[Json]]:
         components: dict[str, Json] = {}
-        reasons: list[Json] = []
+        why: dict[str, list[Json]] = {}
+        if share is not None:
+            components["share"], why["share"] = share.back_up()
+        if databases is not None:
+            moment = components.get("share", {}).get("data_time")
+            components["databases"], why["databases"] = databases.result(moment)
         for name in requested:
-            if name == "share" and share is not None:
-                components[name], why = share.back_up()
-                reasons += why
-                continue
-            components[name] = {"status": FAILED}
-            reasons.append(
-                {
-                    "component": name,
-                    "code": "not-available",
-                    "message": f"this version of Lifeboat cannot back up {name} yet",
-                    "remedy": "Back it up by hand as Microsoft's page says; 'backup --only share' leaves it out.",
-                    "setting": _FIRST_SETTING[name],
-                }
-            )
-        return components, reasons
+            if name not in components:
+                components[name], why[name] = {"status": FAILED}, [_not_available(name)]
+        ordered = {name: components[name] for name in requested}
+        return ordered, [reason for name in requested for reason in why[name]]
 
     def _record(
         self,
@@ -199,7 +247,8 @@ class Backup:
             status = FAILED
         else:
             status = PARTIAL
-        times = [parse_rfc3339(each["data_time"]) for each in components.values() if each.get("data_time")]
+        moments = [each.get(key) for each in components.values() for key in ("data_time", "newest_data_time")]
+        times = [parse_rfc3339(moment) for moment in moments if moment]
         return RecoveryPoint(
             point=new_id(now),
             time=rfc3339(int(now.timestamp() * 1_000_000) * 1000),
@@ -217,11 +266,62 @@ class Backup:
         )
 
     def _whole(self, catalog: Catalog, requested: list[str], configured: list[str]) -> bool:
-        if self.request.only or requested != [name for name in COMPONENTS if name in configured]:
+        if self.request.only or self.request.logs or requested != [name for name in COMPONENTS if name in configured]:
             return False
         before = next((point for point in catalog.earlier() if point.whole), None)
-        gone = set(before.requested) - set(configured) if before else set()
+        if before is None:
+            return True
+        gone = set(before.requested) - set(configured)
+        if "databases" in configured:
+            gone |= set(before.databases) - set(self.settings.databases().databases)
         return gone <= set(self.request.without)
+
+
+@dataclass(frozen=True, slots=True)
+class _Impatient:
+    lock_wait_seconds: int = 0
+
+
+class _Beside:
+    """Databases in a thread of their own while the share is read. Leaving the block ends them first."""
+
+    def __init__(self, component: DatabasesComponent, check: Callable[[], None]) -> None:
+        self._component = component
+        self._check = check
+        self._given_up = threading.Event()
+        component.check = self._still_wanted
+        self._pool = ThreadPoolExecutor(1, "databases")
+
+    def __enter__(self) -> _Beside:
+        self._running = self._pool.submit(self._component.back_up)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._given_up.set()
+        self._pool.shutdown(wait=True)
+
+    def result(self, share_moment: str | None) -> tuple[Json, list[Json]]:
+        """Waits for them. With an own log chain and a share, the logs are backed up once more up to its moment."""
+        component, reasons = self._running.result()
+        if share_moment and component.get("own_log_chain") and component["databases"] and not self._component.logs_only:
+            return self._component.logs_to_the_moment(share_moment)
+        return component, reasons
+
+    def _still_wanted(self) -> None:
+        if self._given_up.is_set():
+            raise Cancelled("the run was given up")
+        self._check()
+
+
+def _not_available(name: str) -> Json:
+    return {
+        "component": name,
+        "code": "not-available",
+        "message": f"this version of Lifeboat cannot back up {name} yet",
+        "remedy": f"Back it up by hand as Microsoft's page says; 'backup --only' leaves {name} out.",
+        "setting": _FIRST_SETTING[name],
+    }
 
 
 _FIRST_SETTING = {
@@ -242,6 +342,8 @@ def _tell(point: RecoveryPoint) -> None:
     if share is not None:
         sizes = {key: share[key] for key in ("files", "bytes_read", "bytes_stored") if key in share}
         emit(_EVENTS[share["status"]][1], point=point.point, **sizes)
+    if "databases" in point.components:
+        tell_databases(point.components["databases"], point.point)
     emit(
         _EVENTS[point.status][0],
         point=point.point,

@@ -68,4 +68,7 @@ def repository_password(settings: Settings) -> str:
 
 def _short(component: Json) -> Json:
     keys = ("status", "snapshot", "files", "bytes", "finished")
-    return {key: component[key] for key in keys if key in component}
+    short = {key: component[key] for key in keys if key in component}
+    if "databases" in component:
+        short["databases"] = {name: database["status"] for name, database in component["databases"].items()}
+    return short

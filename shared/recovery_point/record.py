@@ -56,6 +56,12 @@ class RecoveryPoint:
     def share(self) -> Json | None:
         return self.components.get("share")
 
+    @property
+    def databases(self) -> dict[str, Json]:
+        """What the point says of each database, by name; empty where they were not requested."""
+        found: dict[str, Json] = self.components.get("databases", {}).get("databases", {})
+        return found
+
     def to_json(self) -> Json:
         return asdict(self)
 

@@ -1,0 +1,393 @@
+"""Backing up the databases of one server: BACKUP, VERIFYONLY, what the media say, into the vault; one by one.
+
+A database that fails is an outcome; the others go on. An instance that goes away (an availability group fails over)
+is looked for again, and the database begun anew there, under new names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.databases import chains, inspection, statements
+from shared.databases.backup_set import BackupSet, from_header, json_safe
+from shared.databases.connection import Connection, Row
+from shared.databases.inspection import DatabaseFacts, ServerFacts
+from shared.databases.medium import Medium
+from shared.databases.runner import Progress, Runner
+from shared.databases.statements import BackupType
+from shared.errors import (
+    Damaged,
+    DatabaseError,
+    LifeboatError,
+    PermissionMissing,
+    SourceError,
+    SourceNotFound,
+    SourceUnreachable,
+    StatementCancelled,
+)
+from shared.settings import DatabasesSettings
+from shared.telemetry import Event, emit
+
+Json = dict[str, Any]
+Reason = dict[str, Any]
+
+ATTEMPTS = 2
+FAILOVER_SECONDS = 90.0
+"""How long a server that went away is waited for: a failover takes less."""
+FAILOVER_POLL_SECONDS = 3.0
+STILL_RUNNING_SECONDS = 60.0
+MASTER = "master"
+
+_NOT_IN_A_LABEL = re.compile(r"[^A-Za-z0-9_-]+")
+_AGAIN = frozenset({3201, 3202, 3203, 3271, 983, 976, 0})
+"""Errors after which the same backup may succeed under another name."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one database."""
+
+    name: str
+    backups: list[BackupSet] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    recovery_model: str = ""
+    headers: list[Json] = field(default_factory=list)
+    """RESTORE HEADERONLY of each, as the server gave it."""
+    failed: bool = False
+
+    @property
+    def moment(self) -> datetime | None:
+        """The latest moment that it can be brought to by what this run made."""
+        return max((each.finished for each in self.backups), default=None)
+
+
+@dataclass(slots=True)
+class DatabaseBackups:
+    """One run against one server. ``open_connection`` is called again after a failover."""
+
+    settings: DatabasesSettings
+    open_connection: Callable[[], Connection]
+    medium: Medium
+    history: Mapping[str, Sequence[BackupSet]]
+    """Recorded backups by database."""
+    held_certificates: frozenset[str] = frozenset()
+    """Thumbprints (hex, upper case) of certificates whose private key is kept."""
+    progress: Progress = field(default_factory=Progress)
+    check: Callable[[], None] = lambda: None
+    sleep: Callable[[float], None] = time.sleep
+    server: ServerFacts | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _connection: Connection | None = None
+
+    def run(self) -> None:
+        """Back up each database for a recovery point. ``SourceError`` where the server cannot be used at all."""
+        self._each(self._for_point)
+
+    def run_logs(self) -> None:
+        """Back up the log of each database that has a chain of ours."""
+        self._each(self._log)
+
+    def close(self) -> None:
+        """Take back what the server was given, and end the session."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.medium.detach(connection)
+            connection.close()
+
+    # --- the run ---
+
+    def _each(self, back_up: Callable[[DatabaseFacts, Outcome], None]) -> None:
+        self._connect()
+        for name in self.settings.databases:
+            self.check()
+            outcome = self.outcomes.setdefault(name, Outcome(name))
+            try:
+                self._again_after_a_failover(back_up, name, outcome)
+            except (SourceError, Damaged) as error:
+                outcome.failed = True
+                outcome.reasons.append(_reason(error, name))
+
+    def _again_after_a_failover(
+        self, back_up: Callable[[DatabaseFacts, Outcome], None], name: str, outcome: Outcome
+    ) -> None:
+        try:
+            back_up(self._facts(name), outcome)
+        except (SourceUnreachable, SourceNotFound) as lost:
+            outcome.notes.append(f"begun again: {lost}")
+            self._reconnect(lost)
+            back_up(self._facts(name), outcome)
+
+    def _facts(self, name: str) -> DatabaseFacts:
+        """As they are now: every step looks anew, on the instance that it began on."""
+        facts = inspection.inspect(self.connection)
+        if self.server is not None and facts.name != self.server.name:
+            raise SourceNotFound(f"{self.connection.server} is {facts.name} now and was {self.server.name}")
+        self.server = facts
+        return inspection.require(facts, name, self.connection.server)
+
+    @property
+    def _runner(self) -> Runner:
+        return Runner(self.connection, self.settings.statement_limit_seconds, self.progress, self.check)
+
+    @property
+    def connection(self) -> Connection:
+        """The session of the run; there once ``run`` has begun."""
+        assert self._connection is not None
+        return self._connection
+
+    def _connect(self) -> None:
+        if self._connection is None:
+            self._connection = self.open_connection()
+            self.server = inspection.inspect(self._connection)
+            self._require_mode(self.server)
+            self.medium.attach(self._connection)
+
+    def _reconnect(self, lost: LifeboatError) -> None:
+        """To whoever is the server now; ``lost`` is raised when nobody is in time."""
+        if self._connection is not None:
+            self.medium.detach(self._connection)
+            self._connection.close()
+            self._connection = None
+        deadline = time.monotonic() + FAILOVER_SECONDS
+        while True:
+            self.check()
+            try:
+                self._connect()
+            except SourceUnreachable:
+                if time.monotonic() >= deadline:
+                    raise lost from None
+                self.sleep(FAILOVER_POLL_SECONDS)
+            else:
+                return
+
+    def _require_mode(self, server: ServerFacts) -> None:
+        if self.settings.mode == "url" and not server.has_backup_to_url:
+            raise SourceNotFound(
+                f"SQL Server {server.version} {server.edition} cannot back up to a URL (2016 and later can, except "
+                "Express and Web)",
+                remedy="Set LIFEBOAT_SQL_MODE=disk and LIFEBOAT_SQL_DISK_PATH.",
+                setting="LIFEBOAT_SQL_MODE",
+            )
+
+    # --- one database ---
+
+    def _for_point(self, facts: DatabaseFacts, outcome: Outcome) -> None:
+        outcome.recovery_model = facts.recovery_model
+        secondary = self._as_replica(facts)
+        ours = self._ours(facts.name)
+        if self.settings.own_log_chain and not secondary:
+            plan = chains.next_for_point(
+                facts, ours, full_every=timedelta(seconds=self.settings.full_every_seconds), now=datetime.now(UTC)
+            )
+        else:
+            plan = chains.Next(BackupType.FULL, copy_only=True, why="COPY_ONLY: the log chain is somebody else's")
+            self._note_missing_log_backups(facts, outcome)
+        self._take(facts, plan, outcome)
+
+    def _log(self, facts: DatabaseFacts, outcome: Outcome) -> None:
+        outcome.recovery_model = facts.recovery_model
+        self._as_replica(facts)
+        plan = chains.next_log(facts, self._ours(facts.name))
+        if plan is None:
+            outcome.notes.append(f"no log backup: the recovery model is {facts.recovery_model}")
+            return
+        made = self._take(facts, plan, outcome)
+        if made.kind is BackupType.LOG and not chains.continues(made, self._ours(facts.name, without=made)):
+            broken = "a log backup of another tool came in between"
+            self._take(self._facts(facts.name), chains.Next(BackupType.FULL, False, broken, broken), outcome)
+
+    def _ours(self, name: str, without: BackupSet | None = None) -> list[BackupSet]:
+        made = self.outcomes[name].backups if name in self.outcomes else []
+        return [each for each in (*self.history.get(name, ()), *made) if each is not without]
+
+    def _as_replica(self, facts: DatabaseFacts) -> bool:
+        """Whether the database is a secondary here; ``DatabaseError`` where that cannot be backed up."""
+        replica, server = facts.replica, self.server
+        if replica is None or server is None or replica.role == "PRIMARY":
+            return False
+        why = None
+        if replica.role != "SECONDARY":
+            why = f"its role is {replica.role}"
+        elif server.is_standard:
+            why = "Standard edition backs up nothing on a secondary"
+        elif replica.synchronization not in ("SYNCHRONIZED", "SYNCHRONIZING"):
+            why = f"it is {replica.synchronization or 'not synchronising'}"
+        elif facts.name.lower() != MASTER and not self._is_preferred(facts.name):
+            why = f"the availability group {replica.group} prefers another replica for backups"
+        if why:
+            raise DatabaseError(
+                f"{facts.name} is not the primary on {server.name}, and {why}",
+                remedy="Set LIFEBOAT_SQL_SERVER to the group's listener: it reaches the primary.",
+                setting="LIFEBOAT_SQL_SERVER",
+                database=facts.name,
+            )
+        return True
+
+    def _is_preferred(self, database: str) -> bool:
+        """Asked of a database that exists: for one that does not, some builds answer yes."""
+        (row,) = self.connection.rows(statements.IS_PREFERRED_REPLICA, database)
+        return bool(row["is_preferred"])
+
+    def _note_missing_log_backups(self, facts: DatabaseFacts, outcome: Outcome) -> None:
+        if facts.recovery_model == "SIMPLE" or facts.name.lower() == MASTER:
+            return
+        try:
+            rows = self.connection.rows(statements.NEWEST_LOG_BACKUP, facts.name)
+        except PermissionMissing:
+            outcome.notes.append("msdb may not be read: nobody can say whether its log is backed up")
+            return
+        if not rows and facts.replica is not None:
+            outcome.notes.append("this replica knows of no log backup; whether another one makes them was not asked")
+        elif not rows:
+            outcome.notes.append(
+                f"the recovery model is {facts.recovery_model} and nobody backs up its log, which grows without end; "
+                "set LIFEBOAT_SQL_OWN_LOG_CHAIN=true, or let another tool back it up"
+            )
+
+    # --- one backup ---
+
+    def _take(self, facts: DatabaseFacts, plan: chains.Next, outcome: Outcome) -> BackupSet:
+        if plan.broken:
+            outcome.notes.append(f"chain broken: {plan.broken}; answered by a full backup")
+            emit(Event.DATABASE_CHAIN_BROKEN, database=facts.name, why=plan.broken)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._take_once(facts, plan, outcome)
+            except StatementCancelled:
+                raise
+            except DatabaseError as error:
+                if attempt == ATTEMPTS or error.number not in _AGAIN or isinstance(error, PermissionMissing):
+                    raise
+                outcome.notes.append(f"tried again: {error}")
+                self._wait_for_running(facts)
+        raise AssertionError("unreachable")
+
+    def _take_once(self, facts: DatabaseFacts, plan: chains.Next, outcome: Outcome) -> BackupSet:
+        server = self.server
+        assert server is not None
+        now = datetime.now(UTC)
+        label = f"{label_of(facts.name)}/{now:%Y%m%dT%H%M%SZ}-{plan.kind}-{secrets.token_hex(3)}"
+        name = f"lifeboat {label}"[-128:]
+        size_bytes = facts.log_bytes if plan.kind is BackupType.LOG else facts.data_bytes + facts.log_bytes
+        devices = self.medium.devices(label, size_bytes)
+        inspection.require_same(self.connection, server.name)
+        self.medium.renew(self.connection)
+        try:
+            runner = self._runner
+            runner.long(
+                statements.backup(
+                    plan.kind,
+                    facts.name,
+                    devices,
+                    name=name,
+                    copy_only=plan.copy_only,
+                    compression=self.settings.compression if server.has_compression else None,
+                ),
+                facts.name,
+                f"backing up {facts.name} ({plan.kind})",
+            )
+            runner.verify(devices, facts.name)
+            header, files = runner.read_media(devices, facts.name)
+            history = self._msdb_row(facts.name, name, outcome)
+            made = from_header(
+                header,
+                history,
+                files,
+                server=server.name,
+                time_zone_minutes=server.time_zone_minutes,
+                stored={},
+            )
+            _require_as_planned(made, facts, plan)
+            self.progress.text = f"bringing {facts.name} into the vault"
+            made = made.with_stored(self.medium.store(devices, label, self.check))
+        finally:
+            self.medium.discard(devices)
+        outcome.backups.append(made)
+        outcome.headers.append(json_safe(header))
+        outcome.reasons += self._certificates(made)
+        return made
+
+    def _msdb_row(self, database: str, name: str, outcome: Outcome) -> Row | None:
+        try:
+            rows = self.connection.rows(statements.BACKUP_SET, database, name)
+        except PermissionMissing:
+            note = "msdb may not be read: the record rests on the header of the media alone"
+            if note not in outcome.notes:
+                outcome.notes.append(note)
+            return None
+        return rows[0] if rows else None
+
+    def _wait_for_running(self, facts: DatabaseFacts) -> None:
+        """A statement that our side has lost may go on at the server."""
+        deadline = time.monotonic() + STILL_RUNNING_SECONDS
+        while True:
+            try:
+                rows = self.connection.rows(statements.RUNNING)
+            except PermissionMissing:
+                return
+            ours = [row for row in rows if row["database_id"] == facts.database_id and "BACKUP" in row["command"]]
+            if not ours:
+                return
+            if time.monotonic() >= deadline:
+                raise DatabaseError(
+                    f"a backup of {facts.name} still runs on the server (session {ours[0]['session_id']}, "
+                    f"{ours[0]['percent_complete']:.0f} %)",
+                    remedy="Let it end, then run 'backup' again.",
+                    database=facts.name,
+                )
+            self.check()
+            self.sleep(FAILOVER_POLL_SECONDS)
+
+    def _certificates(self, made: BackupSet) -> list[Reason]:
+        needed = made.tde_thumbprints | ({made.encryptor_thumbprint} if made.encryptor_thumbprint else set())
+        return [
+            {
+                "component": "databases",
+                "code": "certificate-not-held",
+                "message": f"{made.database} is encrypted by the certificate {thumbprint}, which is not among the "
+                "secrets: without it no other server can restore the backup",
+                "remedy": "On the server: BACKUP CERTIFICATE ... WITH PRIVATE KEY; keep both files in the Key Vault.",
+                "database": made.database,
+            }
+            for thumbprint in sorted(needed - self.held_certificates)
+        ]
+
+
+def label_of(database: str) -> str:
+    """A database's name for blobs and files: itself where it is plain, else made plain, with a digest."""
+    plain = _NOT_IN_A_LABEL.sub("_", database)[:40]
+    return plain if plain == database else f"{plain}-{hashlib.sha256(database.encode()).hexdigest()[:8]}"
+
+
+def _require_as_planned(made: BackupSet, facts: DatabaseFacts, plan: chains.Next) -> None:
+    """What the media say must be what was asked for."""
+    wrong = None
+    if made.database.casefold() != facts.name.casefold():
+        wrong = f"they hold the database {made.database!r}"
+    elif made.kind is not plan.kind or made.copy_only is not plan.copy_only:
+        wrong = f"they hold a {'COPY_ONLY ' if made.copy_only else ''}{made.kind} backup, not a {plan.kind} one"
+    elif made.is_damaged:
+        wrong = "the server found damaged pages while it made the backup"
+    elif not made.has_checksums:
+        wrong = "they hold no checksums"
+    if wrong:
+        raise DatabaseError(
+            f"the backup of {facts.name} is not what it should be: {wrong}",
+            remedy="Run DBCC CHECKDB on the database, then 'backup' again.",
+            database=facts.name,
+        )
+
+
+def _reason(error: LifeboatError, database: str) -> Reason:
+    reason = error.as_reason("databases")
+    if isinstance(error, SourceError):
+        reason["code"] = DatabaseError.code
+    return reason | {"database": database}

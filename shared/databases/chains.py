@@ -1,0 +1,259 @@
+"""Which backup comes next, and which backups bring a database back: decided by LSNs and recovery forks, not by times.
+
+sql-docs, "Recovery Paths" and "Log sequence numbers and restore planning". A log can be applied where its first LSN is
+not beyond what is restored, and its last is. A differential belongs to the one full whose uuid it names. The truth is
+our own records and what the server says of its log chain now: msdb is local to an instance and gets cleaned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.databases.backup_set import BackupSet
+from shared.databases.inspection import DatabaseFacts
+from shared.databases.statements import BackupType
+from shared.errors import DatabaseError
+
+FULL, DIFFERENTIAL, LOG = BackupType.FULL, BackupType.DIFFERENTIAL, BackupType.LOG
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What to back up now. ``broken`` says, where the chain was ours and is no more, by what."""
+
+    kind: BackupType
+    copy_only: bool
+    why: str
+    broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The backups that bring a database to a moment, in the order in which they are restored."""
+
+    full: BackupSet
+    differential: BackupSet | None
+    logs: tuple[BackupSet, ...]
+    stop_at: datetime | None = None
+    """Aware UTC; None: to the end of the last backup."""
+
+    @property
+    def sets(self) -> tuple[BackupSet, ...]:
+        return (self.full, *((self.differential,) if self.differential else ()), *self.logs)
+
+    @property
+    def moment(self) -> datetime:
+        return self.stop_at or self.sets[-1].finished
+
+
+class NoChain(DatabaseError):
+    """No backups bring the database to what was asked for; the message says what would be possible."""
+
+    code = "no-chain"
+
+
+# --- what comes next ---
+
+
+def next_for_point(facts: DatabaseFacts, ours: Sequence[BackupSet], *, full_every: timedelta, now: datetime) -> Next:
+    """For a recovery point of a database whose log chain is ours: a differential while its full is young, else a full.
+
+    ``ours``: the recorded backups of this database, in any order.
+    """
+    if facts.name.lower() == "master":
+        return Next(FULL, copy_only=True, why="master is backed up in full only")
+    base = newest_base(ours)
+    if base is None:
+        return Next(FULL, copy_only=False, why="there is no full backup of ours yet")
+    if facts.recovery_model != "SIMPLE" and (broken := log_chain_broken(facts, ours)):
+        return Next(FULL, copy_only=False, why="the log chain is broken", broken=broken)
+    if broken := _base_moved(facts, base):
+        return Next(FULL, copy_only=False, why="the differential base is not ours", broken=broken)
+    if now - base.finished >= full_every:
+        return Next(FULL, copy_only=False, why="the newest full is due for renewal")
+    return Next(DIFFERENTIAL, copy_only=False, why=f"since the full of {base.finished:%Y-%m-%d %H:%M}Z")
+
+
+def next_log(facts: DatabaseFacts, ours: Sequence[BackupSet]) -> Next | None:
+    """For a log backup: a log, or a full where the chain is not whole. None: this database has no log backups."""
+    if facts.recovery_model == "SIMPLE" or facts.name.lower() == "master":
+        return None
+    if newest_base(ours) is None:
+        return Next(FULL, copy_only=False, why="there is no full backup of ours yet")
+    if broken := log_chain_broken(facts, ours):
+        return Next(FULL, copy_only=False, why="the log chain is broken", broken=broken)
+    return Next(LOG, copy_only=False, why="the chain is whole")
+
+
+def newest_base(ours: Iterable[BackupSet]) -> BackupSet | None:
+    """The newest full that is not COPY_ONLY."""
+    fulls = [each for each in ours if each.kind is FULL and not each.copy_only]
+    return max(fulls, key=lambda each: each.finished, default=None)
+
+
+def log_chain_broken(facts: DatabaseFacts, ours: Sequence[BackupSet]) -> str | None:
+    """By what, or None while the next log backup can be applied to what we have."""
+    base = newest_base(ours)
+    if base is None:
+        return "there is no full backup of ours"
+    newest = max(ours, key=lambda each: each.finished)
+    if facts.recovery_fork_guid and newest.recovery_fork_guid != facts.recovery_fork_guid:
+        return "the database was restored since (its recovery fork is another one)"
+    if base.family_guid and facts.family_guid and base.family_guid != facts.family_guid:
+        return "it is another database of the same name"
+    if facts.last_log_backup_lsn is None:
+        return "the server has no log chain (the recovery model was SIMPLE in between, or only COPY_ONLY fulls exist)"
+    end = _reach(base, ours)
+    if facts.last_log_backup_lsn > end:
+        return f"another tool backed up the log: it goes on at LSN {facts.last_log_backup_lsn}, ours end at {end}"
+    return None
+
+
+def continues(log: BackupSet, ours: Sequence[BackupSet]) -> bool:
+    """Whether a log backup just taken can be applied to what we have."""
+    base = newest_base(ours)
+    return base is not None and log.first_lsn <= _reach(base, ours)
+
+
+def _reach(base: BackupSet, ours: Sequence[BackupSet]) -> int:
+    """The last LSN that ``base`` and the logs upon it restore without a gap."""
+    end = base.last_lsn
+    for log in sorted((each for each in ours if each.kind is LOG), key=lambda each: each.first_lsn):
+        if _fits(log, base) and log.first_lsn <= end < log.last_lsn:
+            end = log.last_lsn
+    return end
+
+
+def _base_moved(facts: DatabaseFacts, base: BackupSet) -> str | None:
+    now = {file.differential_base_guid for file in facts.files if file.kind == "ROWS"}
+    if now <= {base.uuid}:
+        return None
+    others = ", ".join(sorted(each or "none" for each in now - {base.uuid}))
+    return f"another full backup is the base of differentials now (backup set {others})"
+
+
+# --- what brings a database back ---
+
+
+def chain_to(target: BackupSet, sets: Iterable[BackupSet]) -> Chain:
+    """What is restored to reach the end of ``target``. ``NoChain`` where a link is missing."""
+    known = [each for each in sets if _fits(each, target)]
+    if target.kind is FULL:
+        return Chain(target, None, ())
+    if target.kind is DIFFERENTIAL:
+        return Chain(_base_of(target, known), target, ())
+    for start in _starts(known, before=target.finished):
+        logs = _logs_from(start.sets[-1], known, to=target)
+        if logs is not None:
+            return Chain(start.full, start.differential, logs)
+    raise NoChain(
+        f"the log backup of {target.database!r} that ended at {target.finished:%Y-%m-%d %H:%M:%S}Z cannot be applied: "
+        "a full or a log before it is not there",
+        remedy="Restore an earlier point ('points'), or an earlier moment (--at).",
+        database=target.database,
+    )
+
+
+def chain_at(moment: datetime, sets: Sequence[BackupSet], database: str) -> Chain:
+    """What is restored to reach ``moment``. ``NoChain`` says which moments around it can be reached."""
+    for start in _starts(sets, before=moment):
+        last = start.sets[-1]
+        if last.finished == moment:
+            return start
+        logs = _logs_from(last, [each for each in sets if _fits(each, last)], until=moment)
+        if logs and logs[-1].finished >= moment:
+            _refuse_bulk(logs[-1], moment)
+            _refuse_changed_clock(last, logs, moment)
+            return Chain(start.full, start.differential, logs, stop_at=moment)
+    raise NoChain(
+        f"no backups reach {moment:%Y-%m-%d %H:%M:%S}Z for {database!r}",
+        remedy=_reachable(moment, sets),
+        database=database,
+    )
+
+
+def _starts(sets: Iterable[BackupSet], *, before: datetime) -> list[Chain]:
+    """Fulls, and fulls with a differential, that ended by ``before``; the latest moment first."""
+    ended = [each for each in sets if each.finished <= before]
+    fulls = {each.uuid: each for each in ended if each.kind is FULL}
+    starts = [Chain(full, None, ()) for full in fulls.values()]
+    for each in ended:
+        base = fulls.get(each.differential_base_guid or "") if each.kind is DIFFERENTIAL else None
+        if base is not None:
+            starts.append(Chain(base, each, ()))
+    return sorted(starts, key=lambda chain: chain.moment, reverse=True)
+
+
+def _logs_from(
+    start: BackupSet, sets: Sequence[BackupSet], *, to: BackupSet | None = None, until: datetime | None = None
+) -> tuple[BackupSet, ...] | None:
+    """The logs on ``start``, without a gap, up to ``to`` or to the first that ended at or after ``until``; None where
+    they do not get there."""
+    logs = sorted((each for each in sets if each.kind is LOG), key=lambda each: (each.first_lsn, each.last_lsn))
+    chain: list[BackupSet] = []
+    end = start.last_lsn
+    for log in logs:
+        if not (log.first_lsn <= end < log.last_lsn) or not _fits(log, start):
+            continue
+        chain.append(log)
+        end = log.last_lsn
+        if (to is not None and log.uuid == to.uuid) or (until is not None and log.finished >= until):
+            return tuple(chain)
+    return None
+
+
+def _base_of(differential: BackupSet, sets: Iterable[BackupSet]) -> BackupSet:
+    for each in sets:
+        if each.kind is FULL and each.uuid == differential.differential_base_guid:
+            return each
+    raise NoChain(
+        f"the full backup that the differential of {differential.database!r} belongs to is not there "
+        f"(backup set {differential.differential_base_guid})",
+        remedy="Restore an earlier point ('points').",
+        database=differential.database,
+    )
+
+
+def _fits(one: BackupSet, other: BackupSet) -> bool:
+    """Of the same database, and on one path through its recovery forks."""
+    if one.family_guid and other.family_guid and one.family_guid != other.family_guid:
+        return False
+    forks = {other.recovery_fork_guid, other.first_recovery_fork_guid}
+    return bool({one.recovery_fork_guid, one.first_recovery_fork_guid} & forks)
+
+
+def _refuse_bulk(log: BackupSet, moment: datetime) -> None:
+    if log.has_bulk_logged_data and moment < log.finished:
+        raise NoChain(
+            f"a bulk-logged operation lies in the log backup that covers {moment:%Y-%m-%d %H:%M:%S}Z, so SQL Server "
+            "cannot stop inside it",
+            remedy=f"Choose its end, --at {log.finished:%Y-%m-%dT%H:%M:%SZ}, or an earlier moment.",
+            database=log.database,
+        )
+
+
+def _refuse_changed_clock(start: BackupSet, logs: Sequence[BackupSet], moment: datetime) -> None:
+    """STOPAT is local time without a zone: while a clock was set back, one local time stands for two moments."""
+    log = logs[-1]
+    before = logs[-2] if len(logs) > 1 else start
+    if before.time_zone_minutes != log.time_zone_minutes and moment < log.finished:
+        raise NoChain(
+            f"the clock of {log.server} changed between {before.finished:%Y-%m-%d %H:%M:%S}Z and "
+            f"{log.finished:%Y-%m-%d %H:%M:%S}Z, so its local time for {moment:%H:%M:%S}Z is ambiguous",
+            remedy=f"Choose --at {before.finished:%Y-%m-%dT%H:%M:%SZ} or {log.finished:%Y-%m-%dT%H:%M:%SZ}.",
+            database=log.database,
+        )
+
+
+def _reachable(moment: datetime, sets: Sequence[BackupSet]) -> str:
+    ends = sorted({each.finished for each in sets})
+    before = [each for each in ends if each <= moment]
+    after = [each for each in ends if each > moment]
+    parts = []
+    if before:
+        parts.append(f"the last moment before it is {before[-1]:%Y-%m-%dT%H:%M:%S.%fZ}")
+    if after:
+        parts.append(f"the first after it is {after[0]:%Y-%m-%dT%H:%M:%S.%fZ}")
+    return ("; ".join(parts) + " (--at).").capitalize() if parts else "There is no backup of it at all: run 'backup'."

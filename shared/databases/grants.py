@@ -1,0 +1,66 @@
+"""The least rights that each use of a SQL server needs, as T-SQL for whoever administers it.
+
+Sources: the permission sections of BACKUP, RESTORE, CREATE CREDENTIAL, DBCC CHECKDB and of each system view in
+sql-docs. Backup, restore and drill are separate, so that the login that Lifeboat uses every night cannot restore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.databases.tsql import literal, quote_name
+
+MSDB_TABLES = ("backupset", "backupmediafamily", "backupmediaset", "backupfile")
+BACKUP_SERVER_PERMISSIONS = ("VIEW SERVER STATE", "VIEW ANY DEFINITION", "CREATE ANY DATABASE")
+"""State of requests, keys and replicas; files and users; VERIFYONLY, HEADERONLY and FILELISTONLY."""
+PASSWORD_HASH_PERMISSION = "VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION"
+"""SQL Server 2022 and later; before that nothing less than CONTROL SERVER shows them."""
+CREDENTIAL_PERMISSION = "ALTER ANY CREDENTIAL"
+"""Mode ``url``."""
+
+
+def backup_grants(login: str, databases: Sequence[str], *, mode: str) -> list[str]:
+    """What a backup needs, and no more: with these the login cannot read a table, nor restore over a database."""
+    user = quote_name(login)
+    permissions = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if mode == "url" else [])]
+    lines = ["USE [master]", *_login(login), *(f"GRANT {each} TO {user}" for each in permissions)]
+    for database in databases:
+        lines += [f"USE {quote_name(database)}", *_user(login)]
+        lines.append(f"ALTER ROLE [db_backupoperator] ADD MEMBER {user}")
+        if database.lower() != "master":
+            lines.append(f"GRANT VIEW DEFINITION TO {user}")
+    lines += ["USE [msdb]", *_user(login)]
+    lines += [f"GRANT SELECT ON OBJECT::dbo.{table} TO {user}" for table in MSDB_TABLES]
+    return lines
+
+
+def login_grants(login: str) -> list[str]:
+    """To save the password hashes of logins too, with ``master``: a strong right, so it is asked for apart."""
+    return [f"GRANT {PASSWORD_HASH_PERMISSION} TO {quote_name(login)}"]
+
+
+def restore_grants(login: str, databases: Sequence[str], *, mode: str) -> list[str]:
+    """dbcreator may restore, over an existing database too; saving the tail of its log wants db_backupoperator."""
+    user = quote_name(login)
+    lines = ["USE [master]", *_login(login), f"ALTER SERVER ROLE [dbcreator] ADD MEMBER {user}"]
+    lines += [f"GRANT {each} TO {user}" for each in ("VIEW SERVER STATE", "VIEW ANY DEFINITION")]
+    if mode == "url":
+        lines.append(f"GRANT {CREDENTIAL_PERMISSION} TO {user}")
+    for database in databases:
+        if database.lower() != "master":
+            lines += [f"USE {quote_name(database)}", *_user(login), f"ALTER ROLE [db_backupoperator] ADD MEMBER {user}"]
+    return lines
+
+
+def drill_grants(login: str, *, mode: str) -> list[str]:
+    """On the drill server only. Who restores a database owns it, and so may check and drop it."""
+    return restore_grants(login, (), mode=mode)
+
+
+def _login(login: str) -> list[str]:
+    """A login is made by hand: no password belongs into a script."""
+    return [f"IF SUSER_ID({literal(login)}) IS NULL RAISERROR (N'Create the login first: CREATE LOGIN', 16, 1)"]
+
+
+def _user(login: str) -> list[str]:
+    return [f"IF USER_ID({literal(login)}) IS NULL CREATE USER {quote_name(login)} FOR LOGIN {quote_name(login)}"]

@@ -1,0 +1,69 @@
+"""Long statements: BACKUP, VERIFYONLY, RESTORE, CHECKDB, each with its limit, its progress, and what it must say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.databases import statements
+from shared.databases.connection import Answer, Connection, Message, Row
+from shared.databases.statements import Devices
+from shared.errors import DatabaseError
+
+VALID = 3262
+"""``The backup set on file %d is valid.``"""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a person is shown."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Cheap to make, for one connection."""
+
+    connection: Connection
+    limit_seconds: float
+    progress: Progress
+    check: Callable[[], None]
+
+    def long(self, statement: str, database: str, doing: str) -> Answer:
+        """Run to the end, telling ``doing`` and the percentage. Errors as ``Connection.run``."""
+        self.progress.text = doing
+
+        def tell(message: Message) -> None:
+            if message.percent is not None:
+                self.progress.text = f"{doing}: {message.percent} %"
+
+        return self.connection.run(
+            statement,
+            limit_seconds=self.limit_seconds,
+            on_message=tell,
+            check=self.check,
+            database=database,
+        )
+
+    def verify(self, devices: Devices, database: str) -> None:
+        """RESTORE VERIFYONLY: passes when 3262 arrives and no error does; other messages are information."""
+        answer = self.long(statements.verify_only(devices), database, f"verifying {database}")
+        if VALID not in answer.numbers():
+            raise DatabaseError(
+                f"VERIFYONLY of {database} ended without saying that the backup is valid",
+                remedy="Run 'backup' again; if it stays so, run CHECKDB on the database.",
+                database=database,
+            )
+
+    def read_media(self, devices: Devices, database: str) -> tuple[Row, list[Row]]:
+        """HEADERONLY and FILELISTONLY. ``DatabaseError`` where there is not exactly one backup set."""
+        headers = self.long(statements.header_only(devices), database, f"reading the header of {database}").rows
+        if len(headers) != 1:
+            raise DatabaseError(
+                f"the media of {database} hold {len(headers)} backup sets instead of one",
+                remedy="Find out who else writes there.",
+                database=database,
+            )
+        files = self.long(statements.file_list_only(devices), database, f"reading the files of {database}").rows
+        return headers[0], files

@@ -1,0 +1,264 @@
+"""The component ``databases`` of a recovery point: what the server is, each database's backups, how it went."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.databases.backup import DatabaseBackups, Outcome
+from shared.databases.backup_set import BackupSet
+from shared.databases.chains import NoChain, chain_at, newest_base
+from shared.databases.connection import Connection
+from shared.databases.disk_folder import DiskFolder
+from shared.databases.logins import read_logins
+from shared.databases.medium import REPOSITORY, Depot, DiskMedium, Medium, UrlMedium
+from shared.databases.runner import Progress
+from shared.databases.tsql import quote_name
+from shared.errors import LifeboatError, StorageError
+from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
+from shared.repository.repository import Repository
+from shared.repository.trees import parse_rfc3339, rfc3339
+from shared.settings import DatabasesSettings, ServerSettings, Settings
+from shared.storage.vault import Vault
+from shared.telemetry import Event, emit
+
+Json = dict[str, Any]
+
+LOGINS_SECRET = "sql-logins"  # noqa: S105 - the name of a secret, not one
+LOGINS_FORMAT = "zlib+base64"
+MOST_SECRET_CHARACTERS = 25_000
+"""What one secret of a Key Vault may hold."""
+
+_EVENTS = {
+    COMPLETE: Event.DATABASE_COMPLETED,
+    PARTIAL: Event.DATABASE_PARTIAL,
+    FAILED: Event.DATABASE_FAILED,
+}
+
+
+def sets_of(point: RecoveryPoint) -> list[BackupSet]:
+    """All backups that a point holds. ``Damaged``."""
+    databases = point.components.get("databases", {}).get("databases", {})
+    return [BackupSet.from_json(document, point.point) for each in databases.values() for document in each["backups"]]
+
+
+def read_sets(points: Iterable[RecoveryPoint], wanted: Sequence[str]) -> dict[str, list[BackupSet]]:
+    """Backups by database, from ``points``, newest first, as far back as the newest full of each that is not
+    COPY_ONLY."""
+    history: dict[str, list[BackupSet]] = {name: [] for name in wanted}
+    for point in points:
+        for each in sets_of(point):
+            if each.database in history:
+                history[each.database].append(each)
+        if all(newest_base(sets) is not None or name.lower() == "master" for name, sets in history.items()):
+            break
+    return history
+
+
+def server_password(server: ServerSettings, vault: Vault) -> str:
+    return server.password or vault.secret(server.secret, setting=f"{server.prefix}_PASSWORD")
+
+
+def connect(server: ServerSettings, vault: Vault) -> Callable[[], Connection]:
+    """Opens connections; the password is read once, now."""
+    password = server_password(server, vault)
+    return lambda: Connection.open(server, password)
+
+
+def open_medium(settings: Settings, mode: str, vault: Vault, depot: Depot, limit_seconds: float) -> Medium:
+    """Of mode ``url`` or ``disk``. ``SettingsError`` for what that needs and is not set."""
+    if mode == "url":
+        return UrlMedium(settings.landing(), depot, limit_seconds=limit_seconds)
+    disk = settings.disk()
+    password = disk.password or vault.secret("share-password", setting="LIFEBOAT_SQL_DISK_PASSWORD")
+    return DiskMedium(DiskFolder.open(disk, password), depot)
+
+
+@dataclass(slots=True)
+class DatabasesComponent:
+    """Backs the databases up as part of a recovery point; a context manager. The lock on the repository is held by
+    the caller, since what the vault cannot take as a blob goes there."""
+
+    settings: DatabasesSettings
+    source: Settings
+    vault: Vault
+    repository: Callable[[], Repository]
+    history: Callable[[], Mapping[str, Sequence[BackupSet]]]
+    """Read only where the log chain is ours."""
+    check: Callable[[], None]
+    progress: Progress = field(default_factory=Progress)
+    logs_only: bool = False
+    _medium: Medium | None = None
+    _run: DatabaseBackups | None = None
+    _logins: Json = field(default_factory=dict)
+
+    def __enter__(self) -> DatabasesComponent:
+        """``SettingsError``: something that the mode needs is not set, or is wrong."""
+        for name in self.settings.databases:
+            quote_name(name)
+        depot = Depot(self.vault, self.repository, self.settings.server.server)
+        self._medium = open_medium(
+            self.source, self.settings.mode, self.vault, depot, self.settings.statement_limit_seconds
+        )
+        open_connection = connect(self.settings.server, self.vault)
+        self._medium.__enter__()
+        self._run = DatabaseBackups(
+            settings=self.settings,
+            open_connection=open_connection,
+            medium=self._medium,
+            history={},
+            progress=self.progress,
+            check=lambda: self.check(),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._run is not None
+        assert self._medium is not None
+        try:
+            self._run.close()
+        finally:
+            self._medium.__exit__(None, None, None)
+
+    def back_up(self) -> tuple[Json, list[Json]]:
+        """The component's object for the record, and the reasons why it is not complete. What goes wrong with one
+        database, or with the server, is a result."""
+        run = self._run
+        assert run is not None
+        try:
+            if self.settings.own_log_chain:
+                run.history = self.history()
+            if self.logs_only:
+                run.run_logs()
+            else:
+                run.run()
+                self._logins = self._save_logins(run)
+        except LifeboatError as error:
+            if error.exit_code == 2:
+                raise
+            return self._component([error.as_reason("databases")])
+        return self._component([])
+
+    def logs_to_the_moment(self, moment: str) -> tuple[Json, list[Json]]:
+        """With an own log chain: the logs once more, so that all databases can be brought to ``moment``, the share's.
+
+        Returns what ``back_up`` does, anew.
+        """
+        run = self._run
+        assert run is not None
+        try:
+            run.run_logs()
+        except LifeboatError as error:
+            return self._component([error.as_reason("databases")], share_moment=moment)
+        return self._component([], share_moment=moment)
+
+    def _component(self, reasons: list[Json], share_moment: str | None = None) -> tuple[Json, list[Json]]:
+        run, medium = self._run, self._medium
+        assert run is not None
+        assert medium is not None
+        outcomes = list(run.outcomes.values())
+        reasons = reasons + [reason for outcome in outcomes for reason in outcome.reasons]
+        made = [each for outcome in outcomes for each in outcome.backups]
+        status = _status(outcomes, reasons)
+        component: Json = {
+            "status": status,
+            "mode": self.settings.mode,
+            "source": self.settings.server.server,
+            "server": run.server.to_record() if run.server else None,
+            "own_log_chain": self.settings.own_log_chain,
+            "finished": _text(datetime.now(UTC)),
+            "bytes_stored": sum(each.stored["bytes_stored"] for each in made),
+            "bytes_read": sum(
+                file["size_bytes"]
+                for each in made
+                if each.stored["kind"] == REPOSITORY
+                for file in each.stored["files"]
+            ),
+            "databases": {outcome.name: _database(outcome) for outcome in outcomes},
+            "logins": self._logins,
+            "notes": [*(run.server.notes if run.server else ()), *medium.notes],
+        }
+        moments = [outcome.moment for outcome in outcomes if outcome.moment is not None]
+        if moments:
+            component["data_time"] = _text(min(moments))
+            component["newest_data_time"] = _text(max(moments))
+        if share_moment is not None:
+            component["share_moment"] = {"moment": share_moment, "reachable": self._reaches(share_moment, outcomes)}
+        return component, reasons
+
+    def _reaches(self, moment: str, outcomes: Sequence[Outcome]) -> bool:
+        """Whether each database, ``master`` apart, can be restored to that very moment."""
+        assert self._run is not None
+        at = datetime.fromtimestamp(parse_rfc3339(moment) / 1e9, UTC)
+        for outcome in outcomes:
+            if outcome.name.lower() == "master":
+                continue
+            try:
+                chain_at(at, [*self._run.history.get(outcome.name, ()), *outcome.backups], outcome.name)
+            except NoChain:
+                return False
+        return True
+
+    def _save_logins(self, run: DatabaseBackups) -> Json:
+        """Logins of ``master`` into the Key Vault, where there is one and the login may see their hashes."""
+        if "master" not in {name.lower() for name in self.settings.databases}:
+            return {}
+        if self.vault.secrets is None:
+            return {"saved": 0, "why": "no Key Vault is configured (LIFEBOAT_KEY_VAULT_URL)"}
+        logins = read_logins(run.connection)
+        if logins is None:
+            return {"saved": 0, "why": "password hashes may not be seen (CONTROL SERVER)"}
+        value = base64.b64encode(zlib.compress(logins.document, 9)).decode()
+        if len(value) > MOST_SECRET_CHARACTERS:
+            return {"saved": 0, "why": f"{logins.count} logins do not fit into one secret"}
+        try:
+            current = self.vault.secrets.get(LOGINS_SECRET)
+            if current is None or current.tags.get("sha256") != logins.sha256:
+                current = self.vault.secrets.set(
+                    LOGINS_SECRET, value, {"sha256": logins.sha256, "format": LOGINS_FORMAT}
+                )
+        except StorageError as error:
+            return {"saved": 0, "why": str(error)}
+        return {"saved": logins.count, "secret": LOGINS_SECRET, "version": current.version, "sha256": logins.sha256}
+
+
+def tell(component: Json, point: str) -> None:
+    """Events: one for each database."""
+    for name, database in component["databases"].items():
+        emit(
+            _EVENTS[database["status"]],
+            point=point,
+            database=name,
+            backups=len(database["backups"]),
+            bytes_stored=sum(each["stored"]["bytes_stored"] for each in database["backups"]),
+        )
+    if not component["databases"]:
+        emit(Event.DATABASE_FAILED, point=point, database="")
+
+
+def _status(outcomes: Sequence[Outcome], reasons: Sequence[Json]) -> str:
+    if not reasons and outcomes:
+        return COMPLETE
+    return PARTIAL if any(outcome.backups for outcome in outcomes) else FAILED
+
+
+def _database(outcome: Outcome) -> Json:
+    status = COMPLETE
+    if outcome.reasons:
+        status = PARTIAL if outcome.backups and not outcome.failed else FAILED
+    return {
+        "status": status,
+        "recovery_model": outcome.recovery_model,
+        "moment": _text(outcome.moment) if outcome.moment else None,
+        "backups": [each.to_json() for each in outcome.backups],
+        "headers": outcome.headers,
+        "notes": outcome.notes,
+    }
+
+
+def _text(moment: datetime) -> str:
+    return rfc3339(round(moment.timestamp() * 1_000_000) * 1000)

@@ -1,0 +1,314 @@
+"""Restoring the databases of a recovery point, or of a moment between two."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from shared import VERSION
+from shared.databases.backup_set import BackupSet
+from shared.databases.chains import Chain, chain_at, chain_to
+from shared.databases.medium import REPOSITORY, Depot
+from shared.databases.restore import DatabaseRestores, Planned, Restored
+from shared.databases.runner import Progress
+from shared.errors import LifeboatError, UsageError
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.databases import connect, open_medium, sets_of
+from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
+from shared.repository.initialise import choose_passwords, open_repository
+from shared.repository.locks import HeldLock
+from shared.repository.repository import Repository
+from shared.repository.trees import rfc3339
+from shared.settings import ServerSettings, Settings
+from shared.storage.vault import Vault
+
+Json = dict[str, Any]
+NAMES_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasesRestoreRequest:
+    point: str | None = None
+    """None: the newest point in which a database is good or usable in part."""
+    to: str | None = None
+    """``host[\\instance][,port]``; None: the source."""
+    suffix: str = ""
+    """Appended to each database's name."""
+    at: str | None = None
+    """ISO 8601 with an offset or ``Z``."""
+    overwrite: bool = False
+    dry_run: bool = False
+    check_database: bool = False
+    """DBCC CHECKDB after each restore."""
+
+
+@dataclass(slots=True)
+class DatabasesRestored:
+    point: str
+    target: str
+    restored: list[Restored] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    reasons: list[Json] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
+    """Of a dry run: the T-SQL, in its order."""
+    planned: int = 0
+
+    @property
+    def status(self) -> str:
+        if not self.reasons and not self.skipped:
+            return COMPLETE
+        return PARTIAL if self.restored or (self.skipped and len(self.skipped) == len(self.reasons)) else FAILED
+
+    @property
+    def bytes(self) -> int:
+        return sum(each.bytes for each in self.restored)
+
+
+def restore_databases(
+    settings: Settings,
+    request: DatabasesRestoreRequest,
+    *,
+    progress: Progress | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> DatabasesRestored:
+    """Restore every database of the chosen point but ``master``, each to the end of its backup there, or all to one
+    moment.
+
+    Asks for no setting that it does not use. Errors: ``UsageError``, ``SettingsError``, those of the vault, and of the
+    server as a whole; a database that cannot be restored is a reason in the result.
+    """
+    moment = parse_moment(request.at) if request.at else None
+    to_source = request.to is None or request.to == settings.values.get("LIFEBOAT_SQL_SERVER")
+    if to_source and not request.suffix and not request.overwrite:
+        raise UsageError(
+            "this would restore over the databases of the source",
+            remedy="Restore beside them with --as SUFFIX, or to another server with --to; --overwrite replaces them.",
+        )
+    server = settings.restore_sql_server(request.to)
+    with ExitStack() as closing:
+        vault = closing.enter_context(Vault(settings.vault()))
+        vault.ensure_there(create=False)
+        catalog = Catalog(vault.records)
+        point, notes = choose_point(catalog, request.point)
+        result = DatabasesRestored(point.point, server.server, notes=notes)
+        chains = choose_chains(catalog, point, moment, result.reasons)
+        mode = settings.sql_mode(default=str(point.components["databases"]["mode"]))
+        restores = closing.enter_context(
+            open_restores(settings, vault, server, mode, chains, progress or Progress(), check)
+        )
+        planned = _plan(restores, chains, request, result)
+        result.planned = len(planned)
+        for each in planned:
+            if request.dry_run:
+                result.statements += restores.preview(each)
+                continue
+            try:
+                done = restores.restore(each, check_database=request.check_database)
+            except LifeboatError as error:
+                if error.exit_code == 2:
+                    raise
+                result.reasons.append(reason(error, each.database))
+            else:
+                result.restored.append(done)
+        tails = [each.tail for each in result.restored if each.tail is not None]
+        if tails:
+            result.notes.append(
+                f"the tails of the logs of what was replaced are in {_record_tails(catalog, point, tails)}"
+            )
+        return result
+
+
+def parse_moment(text: str) -> datetime:
+    """Aware UTC. ``UsageError`` for what is not ISO 8601 with an offset or ``Z``."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageError(
+            f"--at {text!r} is no moment", remedy="Write it as 2026-11-25T13:00:00Z, or with an offset: ...+01:00."
+        )
+    return moment.astimezone(UTC)
+
+
+def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list[str]]:
+    """The point asked for, or the newest in which a database is good or usable in part; and what is to be told."""
+    if point_id is not None:
+        point = catalog.get(point_id)
+        if not sets_of(point):
+            raise UsageError(
+                f"the recovery point {point_id} has no backup of a database",
+                remedy="Run 'points' to see which have one.",
+            )
+        return point, _lacks(point)
+    passed_over: list[str] = []
+    for point in catalog.readable():
+        if point.components.get("databases", {}).get("status") in (COMPLETE, PARTIAL) and sets_of(point):
+            return point, passed_over + _lacks(point)
+        state = point.components.get("databases", {}).get("status", "not requested")
+        passed_over.append(f"passed over: {point.point}, in which databases are {state}")
+    raise UsageError("no recovery point holds a backup of a database", remedy="Run 'points' to see what there is.")
+
+
+def choose_chains(
+    catalog: Catalog, point: RecoveryPoint, moment: datetime | None, reasons: list[Json]
+) -> dict[str, Chain]:
+    """For each database of the point, ``master`` apart, what is restored; a chain with a gap goes to ``reasons``."""
+    all_sets: list[BackupSet] = sets_of(point)
+    if moment is not None or any(each.kind != "full" for each in all_sets):
+        all_sets = [each for other in catalog.readable() for each in sets_of(other)]
+    chains: dict[str, Chain] = {}
+    for name, database in point.databases.items():
+        if name.lower() == "master" or not database["backups"]:
+            continue
+        last = BackupSet.from_json(database["backups"][-1], point.point)
+        sets = [each for each in all_sets if each.database == last.database]
+        try:
+            chains[name] = chain_at(moment, sets, name) if moment else chain_to(last, sets)
+        except LifeboatError as error:
+            reasons.append(reason(error, name))
+    return chains
+
+
+@contextmanager
+def open_restores(
+    settings: Settings,
+    vault: Vault,
+    server: ServerSettings,
+    mode: str,
+    chains: Mapping[str, Chain],
+    progress: Progress,
+    check: Callable[[], None],
+) -> Iterator[DatabaseRestores]:
+    """Connected to ``server``, which can read what the vault holds until the block ends."""
+    limit = settings.statement_limit_seconds()
+    with ExitStack() as closing:
+        repository = _LazyRepository(vault)
+        in_repository = any(each.stored["kind"] == REPOSITORY for chain in chains.values() for each in chain.sets)
+        if in_repository:
+            repository()  # a wrong password is told before anything is sent to the server
+        depot = Depot(vault, repository, server.server, repository.lock)
+        medium = closing.enter_context(open_medium(settings, mode, vault, depot, limit))
+        connection = closing.enter_context(connect(server, vault)())
+        restores = DatabaseRestores(connection, medium, limit, settings.own_log_chain(), progress, check)
+        closing.callback(medium.detach, connection)
+        yield restores
+
+
+class _LazyRepository:
+    """The repository, opened when it is first needed. The tail of a log is written into it under a lock."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._opened: Repository | None = None
+
+    def __call__(self) -> Repository:
+        if self._opened is None:
+            vault = self._vault
+            passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+            repository = open_repository(vault.share, vault.records, passwords)
+            repository.load_index(present=repository.list_packs(), keep_missing=True)
+            self._opened = repository
+        return self._opened
+
+    def lock(self) -> HeldLock:
+        return HeldLock(self(), exclusive=False, hostname=platform.node())
+
+
+def _plan(
+    restores: DatabaseRestores,
+    chains: Mapping[str, Chain],
+    request: DatabasesRestoreRequest,
+    result: DatabasesRestored,
+) -> list[Planned]:
+    """Everything is planned before anything is done."""
+    planned = []
+    for name, chain in chains.items():
+        target = chain.full.database + request.suffix
+        try:
+            plan = restores.plan(chain, target, overwrite=request.overwrite)
+        except LifeboatError as error:
+            if error.exit_code == 2:
+                raise
+            result.reasons.append(reason(error, name))
+            continue
+        if plan is None:
+            result.skipped.append(target)
+            result.reasons.append(
+                {
+                    "component": "databases",
+                    "code": "exists",
+                    "message": f"{target} is on {result.target} already and was left as it is",
+                    "remedy": "Choose another --as, or replace it with --overwrite.",
+                    "database": name,
+                }
+            )
+        else:
+            planned.append(plan)
+    return planned
+
+
+def reason(error: LifeboatError, database: str) -> Json:
+    return error.as_reason("databases") | {"database": database}
+
+
+def _lacks(point: RecoveryPoint) -> list[str]:
+    notes = [
+        f"{name} is {database['status']} in {point.point}"
+        for name, database in point.databases.items()
+        if database["status"] != COMPLETE
+    ]
+    if any(name.lower() == "master" for name in point.databases):
+        notes.append("master is never restored by command: the runbook has a page on it")
+    return notes
+
+
+def _record_tails(catalog: Catalog, point: RecoveryPoint, tails: list[BackupSet]) -> str:
+    """A point of its own that holds nothing but these: so they can be restored too, and are kept like any backup."""
+    began = time.time_ns()
+    now = datetime.now(UTC)
+    moments = [rfc3339(round(each.finished.timestamp() * 1_000_000) * 1000) for each in tails]
+    component = {
+        "status": COMPLETE,
+        "mode": point.components["databases"]["mode"],
+        "source": point.components["databases"]["source"],
+        "server": point.components["databases"]["server"],
+        "tail_of_restore": point.point,
+        "finished": rfc3339(began),
+        "data_time": min(moments),
+        "newest_data_time": max(moments),
+        "bytes_stored": sum(each.stored["bytes_stored"] for each in tails),
+        "databases": {
+            each.database: {
+                "status": COMPLETE,
+                "recovery_model": each.recovery_model,
+                "moment": moment,
+                "backups": [each.to_json()],
+                "headers": [],
+                "notes": ["the tail of the log, taken before a restore replaced the database"],
+            }
+            for each, moment in zip(tails, moments, strict=True)
+        },
+        "logins": {},
+        "notes": [],
+    }
+    tail_point = RecoveryPoint(
+        point=new_id(now),
+        time=rfc3339(began),
+        status=COMPLETE,
+        requested=["databases"],
+        not_configured=[],
+        without=[],
+        whole=False,
+        suspect=False,
+        components={"databases": component},
+        lifeboat=VERSION,
+    )
+    catalog.add(tail_point)
+    return tail_point.point
