@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set the machine up for the demo or the tests. Safe to run again: what is there already is left alone.
-#   scripts/setup.sh demo   virtual environment, Azurite, Samba
-#   scripts/setup.sh test   that, and the judges: stock restic (Debian's and the newest), the Functions worker
+#   scripts/setup.sh demo   virtual environment, Azurite, Samba, unixODBC with Microsoft's driver
+#   scripts/setup.sh test   that, and the judges: stock restic (Debian's and the newest), FreeTDS, the Functions worker
 # What cannot be had is said at the end. Only what nothing works without ends the script: Python, Node.js, Azurite.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,7 +59,7 @@ make_environment() {
         python=$(find_python) || die "Python 3.11 or later is needed: install it and run this again"
         "$python" -m venv .venv || die "$python cannot make a virtual environment: install its venv module"
     fi
-    wanted=$(cat requirements.txt requirements-dev.txt scripts/setup.sh | sha256sum)
+    wanted=$(cat requirements*.txt scripts/setup.sh | sha256sum)
     if [ "$(cat .venv/.lifeboat-setup 2>/dev/null || true)" = "$wanted-$mode" ] ||
         [ "$(cat .venv/.lifeboat-setup 2>/dev/null || true)" = "$wanted-test" ]; then
         return
@@ -71,7 +71,7 @@ make_environment() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
             "azure-functions-runtime==$worker_version" azurefunctions-extensions-base
     else
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
     fi
     echo "$wanted-$mode" >.venv/.lifeboat-setup
 }
@@ -91,8 +91,9 @@ install_azurite() {
 }
 
 apt_updated=
-install_from_debian() { # COMMAND PACKAGE WHAT-IT-MEANS
+install_from_debian() { # COMMAND-OR-FILE PACKAGE WHAT-IT-MEANS
     if command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; then return; fi
+    if compgen -G "$1" >/dev/null; then return; fi
     if ! command -v apt-get >/dev/null; then
         lacks "$2 cannot be installed here (no apt-get): $3"
         return
@@ -135,9 +136,14 @@ fetch_newest_restic() {
 
 make_environment
 install_azurite
+install_from_debian "/usr/lib/*/libodbc.so.2" libodbc2 "databases cannot be reached (no unixODBC)"
+install_from_debian "/usr/lib/*/libodbcinst.so.2" libodbcinst2 "databases cannot be reached (no unixODBC)"
+install_from_debian "/usr/lib/*/libltdl.so.7" libltdl7 "databases cannot be reached (no unixODBC)"
+install_from_debian "/usr/lib/*/libgssapi_krb5.so.2" libgssapi-krb5-2 "Microsoft's ODBC driver does not load"
 install_from_debian smbd samba "the share is a local folder instead of an SMB server"
 if [ "$mode" = test ]; then
     install_from_debian restic restic "the oldest stock restic does not judge"
+    install_from_debian "/usr/lib/*/odbc/libtdsodbc.so" tdsodbc "FreeTDS does not judge the connection to SQL Server"
     fetch_newest_restic
 else
     install_from_debian restic restic "stock restic does not check the demo's backup"

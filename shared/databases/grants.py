@@ -13,7 +13,7 @@ from shared.databases.tsql import literal, quote_name
 MSDB_TABLES = ("backupset", "backupmediafamily", "backupmediaset", "backupfile")
 BACKUP_SERVER_PERMISSIONS = ("VIEW SERVER STATE", "VIEW ANY DEFINITION", "CREATE ANY DATABASE")
 """State of requests, keys and replicas; files and users; VERIFYONLY, HEADERONLY and FILELISTONLY."""
-PASSWORD_HASH_PERMISSION = "VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION"
+PASSWORD_HASH_PERMISSION = "VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION"  # noqa: S105 - a permission
 """SQL Server 2022 and later; before that nothing less than CONTROL SERVER shows them."""
 CREDENTIAL_PERMISSION = "ALTER ANY CREDENTIAL"
 """Mode ``url``."""

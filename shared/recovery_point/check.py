@@ -1,15 +1,19 @@
-"""Checking what the vault holds: the repository, and that each record's snapshot is there."""
+"""Checking what the vault holds: the repository, and that what each record names is there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.databases.medium import BLOBS, REPOSITORY
 from shared.recovery_point.catalog import Catalog, Unreadable
+from shared.recovery_point.databases import sets_of
+from shared.recovery_point.record import RecoveryPoint
 from shared.repository.checker import Checker, CheckProgress
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.settings import Settings
-from shared.storage.vault import RECORDS_CONTAINER, SHARE_CONTAINER, Vault
+from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
 from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
@@ -45,13 +49,35 @@ def check_vault(settings: Settings, *, read_data: bool, progress: CheckProgress 
             blob = f"{RECORDS_CONTAINER}/points/{record.point}.json"
             if isinstance(record, Unreadable):
                 result.reasons.append(_reason("share", blob, str(record.error)))
-            elif record.snapshot and record.snapshot not in snapshots and f"snapshots/{record.snapshot}" not in named:
-                result.reasons.append(
-                    _reason("share", blob, f"its snapshot {record.snapshot} is not in the repository")
-                )
+                continue
+            for component, snapshot in _snapshots(record):
+                if snapshot not in snapshots and f"snapshots/{snapshot}" not in named:
+                    message = f"its snapshot {snapshot} is not in the repository"
+                    result.reasons.append(_reason(component, blob, message))
+            result.reasons += _missing_blobs(vault, record)
     if result.reasons:
         emit(Event.REPOSITORY_DAMAGED, findings=len(result.reasons))
     return result
+
+
+def _snapshots(record: RecoveryPoint) -> Iterator[tuple[str, str]]:
+    """What the record needs of the repository: the share's snapshot, and those that hold backups of databases."""
+    if record.snapshot:
+        yield "share", record.snapshot
+    for each in sets_of(record):
+        if each.stored["kind"] == REPOSITORY:
+            yield "databases", each.stored["snapshot"]
+
+
+def _missing_blobs(vault: Vault, record: RecoveryPoint) -> Iterator[Json]:
+    """Backups of databases that lie beside the repository, and are gone or have another length."""
+    for each in sets_of(record):
+        for blob in each.stored["blobs"] if each.stored["kind"] == BLOBS else ():
+            there = vault.databases.stat(blob["name"])
+            if there is None or there.size_bytes != blob["size_bytes"]:
+                found = "it is not there" if there is None else f"it has {there.size_bytes:,} bytes"
+                message = f"{found}, and {record.point} needs its {blob['size_bytes']:,} ({each.database}, {each.kind})"
+                yield _reason("databases", f"{DATABASES_CONTAINER}/{blob['name']}", message)
 
 
 def _reason(component: str, blob: str, message: str) -> Json:
