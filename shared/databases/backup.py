@@ -31,6 +31,7 @@ from shared.errors import (
     SourceNotFound,
     SourceUnreachable,
     StatementCancelled,
+    StorageError,
 )
 from shared.settings import DatabasesSettings
 from shared.telemetry import Event, emit
@@ -111,7 +112,7 @@ class DatabaseBackups:
             outcome = self.outcomes.setdefault(name, Outcome(name))
             try:
                 self._again_after_a_failover(back_up, name, outcome)
-            except (SourceError, Damaged) as error:
+            except (SourceError, StorageError, Damaged) as error:
                 outcome.failed = True
                 outcome.reasons.append(_reason(error, name))
 

@@ -21,7 +21,7 @@ from shared.databases.connection import QUERY_LIMIT_SECONDS, Connection
 from shared.databases.disk_folder import DiskFolder
 from shared.databases.statements import Devices
 from shared.databases.stored_files import open_stored, store_files, stored_pieces
-from shared.errors import CopyRefused, Damaged, DatabaseError, LifeboatError
+from shared.errors import ContainerMissing, CopyRefused, Damaged, DatabaseError, LifeboatError
 from shared.repository.repository import Repository
 from shared.settings import LandingSettings
 from shared.storage.azure_blobs import LARGEST_PUT_BYTES
@@ -117,6 +117,14 @@ class Depot:
     """The SQL server as it was configured: snapshots of the repository are grouped by it."""
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
     """Held while something is written into the repository; by default the caller holds one all the time."""
+
+    def copy_in(self, name: str, source_url: str, size_bytes: int) -> None:
+        """A blob of the landing account into ``databases``, which a vault from before does not have yet."""
+        try:
+            self.vault.copy_in(name, source_url, size_bytes=size_bytes)
+        except ContainerMissing:
+            self.vault.ensure_there(create=True)
+            self.vault.copy_in(name, source_url, size_bytes=size_bytes)
 
     def keep(
         self,
@@ -265,7 +273,7 @@ class UrlMedium:
         blobs = []
         for name, size_bytes in sizes.items():
             check()
-            self._depot.vault.copy_in(name, self._opened.read_sas(name), size_bytes=size_bytes)
+            self._depot.copy_in(name, self._opened.read_sas(name), size_bytes)
             blobs.append({"name": name, "size_bytes": size_bytes, "sha256": None})
         return {"kind": BLOBS, "blobs": blobs, "bytes_stored": sum(sizes.values())}
 

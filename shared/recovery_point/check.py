@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.databases.backup_set import BackupSet
 from shared.databases.medium import BLOBS, REPOSITORY
+from shared.errors import ContainerMissing, Damaged
 from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.databases import sets_of
 from shared.recovery_point.record import RecoveryPoint
@@ -45,38 +47,52 @@ def check_vault(settings: Settings, *, read_data: bool, progress: CheckProgress 
             result.reasons.append(_reason("share", f"{SHARE_CONTAINER}/{finding.object}", finding.message))
         snapshots = checker.snapshots()
         named = {finding.object for finding in checker.findings}
+        blobs = _database_blobs(vault)
         for record in records:
             blob = f"{RECORDS_CONTAINER}/points/{record.point}.json"
             if isinstance(record, Unreadable):
                 result.reasons.append(_reason("share", blob, str(record.error)))
                 continue
-            for component, snapshot in _snapshots(record):
+            try:
+                sets = sets_of(record)
+            except Damaged as error:
+                result.reasons.append(_reason("databases", blob, str(error)))
+                continue
+            for component, snapshot in _snapshots(record, sets):
                 if snapshot not in snapshots and f"snapshots/{snapshot}" not in named:
                     message = f"its snapshot {snapshot} is not in the repository"
                     result.reasons.append(_reason(component, blob, message))
-            result.reasons += _missing_blobs(vault, record)
+            result.reasons += _missing_blobs(sets, record.point, blobs)
     if result.reasons:
         emit(Event.REPOSITORY_DAMAGED, findings=len(result.reasons))
     return result
 
 
-def _snapshots(record: RecoveryPoint) -> Iterator[tuple[str, str]]:
+def _snapshots(record: RecoveryPoint, sets: Sequence[BackupSet]) -> Iterator[tuple[str, str]]:
     """What the record needs of the repository: the share's snapshot, and those that hold backups of databases."""
     if record.snapshot:
         yield "share", record.snapshot
-    for each in sets_of(record):
+    for each in sets:
         if each.stored["kind"] == REPOSITORY:
             yield "databases", each.stored["snapshot"]
 
 
-def _missing_blobs(vault: Vault, record: RecoveryPoint) -> Iterator[Json]:
+def _database_blobs(vault: Vault) -> dict[str, int]:
+    """Sizes in bytes of what lies beside the repository."""
+    try:
+        return {blob.name: blob.size_bytes for blob in vault.databases.list("")}
+    except ContainerMissing:
+        return {}
+
+
+def _missing_blobs(sets: Sequence[BackupSet], point: str, blobs: Mapping[str, int]) -> Iterator[Json]:
     """Backups of databases that lie beside the repository, and are gone or have another length."""
-    for each in sets_of(record):
+    for each in sets:
         for blob in each.stored["blobs"] if each.stored["kind"] == BLOBS else ():
-            there = vault.databases.stat(blob["name"])
-            if there is None or there.size_bytes != blob["size_bytes"]:
-                found = "it is not there" if there is None else f"it has {there.size_bytes:,} bytes"
-                message = f"{found}, and {record.point} needs its {blob['size_bytes']:,} ({each.database}, {each.kind})"
+            there = blobs.get(blob["name"])
+            if there != blob["size_bytes"]:
+                found = "it is not there" if there is None else f"it has {there:,} bytes"
+                message = f"{found}, and {point} needs its {blob['size_bytes']:,} ({each.database}, {each.kind})"
                 yield _reason("databases", f"{DATABASES_CONTAINER}/{blob['name']}", message)
 
 
