@@ -8,13 +8,14 @@ bounds a statement that keeps talking.
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from shared.databases.driver import Driver, choose_driver, connection_string, odbc
+from shared.databases.driver import DEFAULT_PORT, Address, Driver, choose_driver, connection_string, odbc, trusting
 from shared.errors import (
     DatabaseError,
     LifeboatError,
@@ -40,6 +41,11 @@ _NUMBER = re.compile(r"\((\d+)\)(?= \(SQL|\s*\Z)")
 _MESSAGE_NUMBER = re.compile(r"\((-?\d+)\)")
 _PREFIXES = re.compile(r"^(\[[^\]]*\]\s*)+")
 _PERCENT = re.compile(r"^(\d+) percent processed")
+
+_FREETDS_OWN = range(20_000, 21_000)
+"""Numbers of FreeTDS itself, which it marks as if they were the server's."""
+_FREETDS_LOST = frozenset({20002, 20003, 20004, 20006, 20009, 20017})
+"""Of these, those of a connection that is lost or cannot be made."""
 
 PERMISSION_NUMBERS = frozenset({229, 230, 262, 297, 300, 371, 378, 916, 15151, 15247, 15562, 21089})
 """Errors of SQL Server that say that a permission is missing."""
@@ -94,8 +100,10 @@ class Connection:
         pyodbc = odbc()
         pyodbc.pooling = False
         text = connection_string(settings, password, driver)
+        _knock(settings)
         try:
-            raw = pyodbc.connect(f"{text};Database=master", autocommit=True, timeout=LOGIN_SECONDS)
+            with trusting(settings):
+                raw = pyodbc.connect(f"{text};Database=master", autocommit=True, timeout=LOGIN_SECONDS)
         except pyodbc.Error as error:
             _refused(error, settings, driver)
         return cls(raw, settings.server, settings.username)
@@ -141,17 +149,9 @@ class Connection:
                 _take(cursor, answer, on_message)
                 while cursor.nextset():
                     _take(cursor, answer, on_message)
+                watchdog.raise_if_cancelled(statement, database)  # a cancel between two results ends them in silence
             except pyodbc.Error as error:
-                watchdog.stop()
-                if watchdog.failure is not None:
-                    raise watchdog.failure from None
-                if watchdog.fired:
-                    raise StatementCancelled(
-                        f"{_verb(statement)} was cancelled after {limit_seconds:.0f} seconds",
-                        remedy="If it needs longer, raise LIFEBOAT_SQL_STATEMENT_LIMIT.",
-                        setting="LIFEBOAT_SQL_STATEMENT_LIMIT",
-                        database=database,
-                    ) from None
+                watchdog.raise_if_cancelled(statement, database)
                 self._failed(error, statement, database, answer)
             finally:
                 watchdog.stop()
@@ -191,6 +191,7 @@ class _Watchdog:
         self.fired = False
         self.failure: LifeboatError | None = None
         self._cursor, self._check = cursor, check
+        self._limit_seconds = limit_seconds
         self._deadline = time.monotonic() + limit_seconds
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -201,6 +202,19 @@ class _Watchdog:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def raise_if_cancelled(self, statement: str, database: str | None) -> None:
+        """Ends the watch; raises why the statement was cancelled, if it was."""
+        self.stop()
+        if self.failure is not None:
+            raise self.failure from None
+        if self.fired:
+            raise StatementCancelled(
+                f"{_verb(statement)} was cancelled after {self._limit_seconds:.0f} seconds",
+                remedy="If it needs longer, raise LIFEBOAT_SQL_STATEMENT_LIMIT.",
+                setting="LIFEBOAT_SQL_STATEMENT_LIMIT",
+                database=database,
+            ) from None
 
     def stop(self) -> None:
         self._done.set()
@@ -229,6 +243,21 @@ class _Watchdog:
             self._done.wait(WATCH_SECONDS)
 
 
+def _knock(settings: ServerSettings) -> None:
+    """Tell at once a name that is none and a port that is closed: the driver goes on trying until its time is up."""
+    address = Address.parse(settings.server, f"{settings.prefix}_SERVER")
+    if address.instance and not address.port:
+        return  # its port is asked of the server's browser, by the driver
+    try:
+        socket.create_connection((address.host, address.port or DEFAULT_PORT), LOGIN_SECONDS).close()
+    except OSError as error:
+        raise SourceUnreachable(
+            f"SQL Server {settings.server} does not answer: {error.strerror or error}",
+            remedy=f"Check {settings.prefix}_SERVER, the port and the firewall.",
+            setting=f"{settings.prefix}_SERVER",
+        ) from error
+
+
 def _take(cursor: Any, answer: Answer, on_message: Callable[[Message], None]) -> None:
     for kind, text in cursor.messages or ():
         number = _MESSAGE_NUMBER.search(kind)
@@ -253,8 +282,9 @@ def _parts(error: Exception) -> tuple[str, int, str]:
     state, text = (*map(str, error.args), "", "")[:2]
     first = text.split(" [", 1)[0] if not text.startswith("[") else text
     numbers = _NUMBER.findall(first)
-    from_server = "[SQL Server]" in text
-    number = int(numbers[0]) if numbers and from_server else 0
+    number = int(numbers[0]) if numbers and "[SQL Server]" in text else 0
+    if "[FreeTDS]" in text and number in _FREETDS_OWN:
+        state, number = ("08S01" if number in _FREETDS_LOST else state), 0
     body = _PREFIXES.sub("", text)
     body = re.sub(r"\s*\(\d+\) \(SQL\w+\).*\Z", "", body, flags=re.DOTALL)
     return state, number, without_signatures(body.strip())[:600]

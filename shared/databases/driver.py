@@ -7,8 +7,12 @@ unixODBC and Microsoft's driver for Python 3.11 to 3.13.
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from shared.errors import DriverMissing, SettingsError
 from shared.settings import ServerSettings
 
 APPLICATION = "Lifeboat"
+DEFAULT_PORT = 1433
 _MICROSOFT = re.compile(r"ODBC Driver (\d+) for SQL Server\Z")
 _SERVER = re.compile(r"(?P<host>[^\\,\s]+)(\\(?P<instance>[^\\,\s]+))?(,(?P<port>\d{1,5}))?\Z")
 
@@ -98,11 +103,9 @@ def choose_driver(wanted: str | None) -> Driver:
 def connection_string(settings: ServerSettings, password: str, driver: Driver) -> str:
     """Encrypted always. ``SettingsError`` where the server is none, or the driver cannot do what is asked."""
     address = Address.parse(settings.server, f"{settings.prefix}_SERVER")
-    parts = {"Driver": _braced(driver.name), "UID": _braced(settings.username), "PWD": _braced(password)}
-    if driver.is_microsoft:
-        parts |= _for_microsoft(settings, address)
-    else:
-        parts |= _for_freetds(settings, address)
+    braced = _braced if driver.is_microsoft else _braced_for_freetds
+    parts = {"Driver": _braced(driver.name), "UID": braced(settings.username), "PWD": braced(password)}
+    parts |= _for_microsoft(settings, address) if driver.is_microsoft else _for_freetds(settings, address)
     return ";".join(f"{key}={value}" for key, value in (parts | {"APP": APPLICATION}).items())
 
 
@@ -115,20 +118,61 @@ def _for_microsoft(settings: ServerSettings, address: Address) -> dict[str, str]
         "Server": server,
         "Encrypt": "yes",
         "TrustServerCertificate": "yes" if settings.trust_server_certificate else "no",
-        "MultiSubnetFailover": "yes",  # an availability group's listener may have an address in each subnet
         "ConnectRetryCount": "0",  # a session that is made anew in silence may be on another replica
     }
     if settings.server_certificate:
-        if not Path(settings.server_certificate).is_file():
-            raise SettingsError(
-                f"LIFEBOAT_SQL_SERVER_CERTIFICATE names no file: {settings.server_certificate}",
-                remedy="Give the path of the certificate (PEM or DER) that the server shows.",
-                setting="LIFEBOAT_SQL_SERVER_CERTIFICATE",
-            )
-        parts["ServerCertificate"] = _braced(settings.server_certificate)
-    if address.instance and not address.port:
-        del parts["MultiSubnetFailover"]  # the driver refuses it together with a named instance
+        parts["HostnameInCertificate"] = _name_in(settings.server_certificate)
+    if address.port or not address.instance:  # the driver refuses it together with a named instance
+        parts["MultiSubnetFailover"] = "yes"  # an availability group's listener may have an address in each subnet
     return parts
+
+
+@contextmanager
+def trusting(settings: ServerSettings) -> Iterator[None]:
+    """While the block runs, a login accepts the certificate of ``LIFEBOAT_SQL_SERVER_CERTIFICATE`` and no other.
+
+    Microsoft's driver takes ``ServerCertificate=`` only with TDS 8, which SQL Server has from 2022 on; what it asks on
+    Linux for every server is OpenSSL's default file, so that is another one for the moment of the login.
+    """
+    if settings.server_certificate is None:
+        yield
+        return
+    with _trust_lock:
+        before = os.environ.get("SSL_CERT_FILE")
+        os.environ["SSL_CERT_FILE"] = settings.server_certificate
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["SSL_CERT_FILE"]
+            else:
+                os.environ["SSL_CERT_FILE"] = before
+
+
+_trust_lock = threading.Lock()
+"""The environment is the process's."""
+
+
+def _name_in(file: str) -> str:
+    """A name that the certificate is for. ``SettingsError`` where the file holds none (PEM)."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    try:
+        certificate = x509.load_pem_x509_certificate(Path(file).read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"LIFEBOAT_SQL_SERVER_CERTIFICATE names no certificate: {file} ({error})",
+            remedy="Give the path of a PEM file with the certificate that the server shows, or its authority's.",
+            setting="LIFEBOAT_SQL_SERVER_CERTIFICATE",
+        ) from error
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        dns = names.get_values_for_type(x509.DNSName)
+    except x509.ExtensionNotFound:
+        dns = []
+    common = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return (dns or common or [""])[0]
 
 
 def _for_freetds(settings: ServerSettings, address: Address) -> dict[str, str]:
@@ -140,12 +184,23 @@ def _for_freetds(settings: ServerSettings, address: Address) -> dict[str, str]:
         )
     parts = {"TDS_Version": "7.4", "ClientCharset": "UTF-8", "Encryption": "require"}
     if address.port or not address.instance:
-        return {"Server": address.host, "Port": str(address.port or 1433), **parts}
+        return {"Server": address.host, "Port": str(address.port or DEFAULT_PORT), **parts}
     return {"Server": f"{address.host}\\{address.instance}", **parts}
 
 
 def _braced(value: str) -> str:
     return "{" + value.replace("}", "}}") + "}"
+
+
+def _braced_for_freetds(value: str) -> str:
+    """It knows no escape inside braces and reads up to ``};``."""
+    if "};" in value:
+        raise SettingsError(
+            "FreeTDS cannot be given a user name or password with '};' in it",
+            remedy="Use Microsoft's driver, or change the password.",
+            setting="LIFEBOAT_SQL_DRIVER",
+        )
+    return "{" + value + "}"
 
 
 def _version(driver: Driver) -> int:
