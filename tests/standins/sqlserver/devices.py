@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.standins.sqlserver.instance import Instance
@@ -78,12 +79,19 @@ def blob_access(instance: Instance, url: str) -> BlobAccess:
     return BlobAccess(url, credential.secret, str(instance.ca_file) if instance.ca_file else True)
 
 
-def open_writer(instance: Instance, target: Target, options: Options) -> DeviceWriter:
-    if target.kind == "URL":
-        return BlobWriter(blob_access(instance, target.name), overwrite="FORMAT" in options)
+def _path(instance: Instance, target: Target) -> Path:
+    if instance.denies(target.name):
+        raise cannot_open(target.name, 5)
     path = instance.drive_path(target.name)
     if path is None:
         raise cannot_open(target.name, 53 if target.name.startswith("\\\\") else 3)
+    return path
+
+
+def open_writer(instance: Instance, target: Target, options: Options) -> DeviceWriter:
+    if target.kind == "URL":
+        return BlobWriter(blob_access(instance, target.name), overwrite="FORMAT" in options)
+    path = _path(instance, target)
     overwrite = "FORMAT" in options or "INIT" in options
     return FileWriter(target.name, path, instance.backup_space, overwrite=overwrite)
 
@@ -106,9 +114,7 @@ def read_target(instance: Instance, target: Target) -> list[StoredSet]:
     """The sets of a family; SqlError when it cannot be read or is none."""
     if target.kind == "URL":
         return _family(target, read_blob(blob_access(instance, target.name)))
-    path = instance.drive_path(target.name)
-    if path is None:
-        raise cannot_open(target.name, 53 if target.name.startswith("\\\\") else 3)
+    path = _path(instance, target)
     if not path.exists():
         raise cannot_open(target.name, 2 if path.parent.is_dir() else 3)
     try:

@@ -12,11 +12,26 @@ from tests.standins.sqlserver.access import usable_database
 from tests.standins.sqlserver.backups import BackupRun
 from tests.standins.sqlserver.devices import Target
 from tests.standins.sqlserver.instance import Instance, Request, SessionState
-from tests.standins.sqlserver.messages import Count, Events, Rows, SqlError, Tick, Used, denied, info, refusal
+from tests.standins.sqlserver.messages import Column, Count, Events, Rows, SqlError, Tick, Used, denied, info, refusal
 from tests.standins.sqlserver.model import Credential, LogRecord
 from tests.standins.sqlserver.restores import RestoreRun
 from tests.standins.sqlserver.rights import Rights
+from tests.standins.sqlserver.types import INT, SqlType
 from tests.standins.sqlserver.views import Views
+
+_DATA_TYPE_SIZES = {
+    93: 27,
+    -9: 4000,
+    -8: 4000,
+    12: 8000,
+    1: 8000,
+    -3: 8000,
+    -2: 8000,
+    -155: 34,
+    -154: 16,
+    91: 10,
+    -11: 36,
+}
 
 
 class Engine:
@@ -96,6 +111,7 @@ class Engine:
             parsing.Setting: self._setting,
             parsing.Transaction: self._transaction,
             parsing.Assign: self._assign,
+            parsing.Print: self._print,
         }
         return handlers[type(statement)](statement)
 
@@ -172,6 +188,10 @@ class Engine:
         assert isinstance(statement, parsing.Assign)
         self._session.variables[statement.variable.lstrip("@").lower()] = self._value(statement.query)
         return iter(())
+
+    def _print(self, statement: parsing.Statement) -> Events:
+        assert isinstance(statement, parsing.Print)
+        yield info(0, str(self._value(statement.query)))
 
     def _use(self, statement: parsing.Statement) -> Events:
         assert isinstance(statement, parsing.Use)
@@ -330,6 +350,8 @@ class Engine:
             return self._configure([self._resolved(value) for _, value in statement.arguments])
         if statement.procedure == "sp_executesql":
             return self._dynamic(statement)
+        if statement.procedure in ("sp_datatype_info", "sp_datatype_info_100"):
+            return iter([data_type_rows(int(str(statement.arguments[0][1])))])
         if statement.procedure == "sp_delete_backuphistory":
             self._instance.history.clear()
             return iter(())
@@ -406,6 +428,14 @@ class Engine:
                         del database.log[length:]
             self._session.before_transaction.clear()
             self._session.in_transaction = False
+
+
+def data_type_rows(wanted: int) -> Rows:
+    """sp_datatype_info: drivers read the third column, the size, or lose the fraction of a time."""
+    columns = [Column("TYPE_NAME", SqlType("nvarchar", length=128)), Column("DATA_TYPE", SqlType("smallint"))]
+    columns.append(Column("PRECISION", INT))
+    size = _DATA_TYPE_SIZES.get(wanted)
+    return Rows(columns, [] if size is None else [("", wanted, size)])
 
 
 def _no_credential(name: str, action: str) -> SqlError:

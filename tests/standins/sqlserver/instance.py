@@ -113,6 +113,7 @@ class Instance:
         self.configuration |= {"show advanced options": [0, 0], "backup checksum default": [0, 0]}
         self.certificates: set[str] = set()
         self.backup_space = Space()
+        self.denied_folders: list[str] = []
         self.data_free_bytes = 100 * 2**30
         self.faults: list[Fault] = []
         self.slowness: list[Slowness] = []
@@ -164,6 +165,10 @@ class Instance:
     def users_of(self, database: Database) -> list[SessionState]:
         """The sessions whose current database it is."""
         return [session for session in self.sessions.values() if session.database.lower() == database.name.lower()]
+
+    def denies(self, device: str) -> bool:
+        """Whether the service account may not reach this path."""
+        return any(PureWindowsPath(device).is_relative_to(PureWindowsPath(folder)) for folder in self.denied_folders)
 
     def drive_path(self, device: str) -> Path | None:
         """Where a path of the server really lies; None when it is not mapped."""

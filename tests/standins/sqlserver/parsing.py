@@ -134,6 +134,12 @@ class Assign:
 
 
 @dataclass(frozen=True)
+class Print:
+    query: str
+    """Gives the text."""
+
+
+@dataclass(frozen=True)
 class Conditional:
     query: str
     """A condition as SELECT of 1 or 0."""
@@ -164,6 +170,7 @@ Statement = (
     | Setting
     | Transaction
     | Assign
+    | Print
     | Conditional
     | Query
 )
@@ -209,6 +216,7 @@ _STARTS = _QUERY_WORDS | {
     "SET",
 }
 _STARTS |= {"BEGIN", "COMMIT", "ROLLBACK", "IF", "DECLARE", "PRINT", "ELSE", "END"}
+_NESTING = {"(": 1, ")": -1, "CASE": 1, "END": -1}
 _RESTORE_LISTS = ("VERIFYONLY", "HEADERONLY", "FILELISTONLY", "LABELONLY")
 _BACKUP_FLAGS = {
     "COPY_ONLY",
@@ -408,11 +416,14 @@ class _Parser:
             "ROLLBACK": self._transaction,
             "IF": self._if,
             "DECLARE": self._declare,
+            "PRINT": self._print,
         }
         if word in parsers:
             return parsers[word]()
         if word in _QUERY_WORDS:
             return self._query()
+        if word.startswith("SP_") and self._at == 0:
+            return self._call()
         raise self._near()
 
     def _query(self) -> Query:
@@ -423,12 +434,14 @@ class _Parser:
         start, depth, first = self._now.start, 0, self._now.upper
         end = self._advance().end
         while self._now.kind != "end" and not (depth == 0 and (self._now.upper == ";" or self._begins(first))):
-            depth += {"(": 1, ")": -1}.get(self._now.value, 0) if self._now.kind == "mark" else 0
+            depth += _NESTING.get(self._now.upper, 0)
             end = self._advance().end
         return self._text[start:end]
 
     def _begins(self, first: str) -> bool:
         """Whether this token, at the beginning of a line, is the next statement and not a clause of ``first``."""
+        if self._now.upper in ("ELSE", "END"):
+            return True
         if not self._now.first_of_line or self._now.upper not in _STARTS:
             return False
         inside = {"UPDATE": {"SET"}, "INSERT": {"SELECT", "EXEC"}, "WITH": _QUERY_WORDS, "MERGE": _STARTS}
@@ -601,6 +614,10 @@ class _Parser:
 
     def _execute(self) -> Execute:
         self._advance()
+        return self._call()
+
+    def _call(self) -> Execute:
+        """A procedure by name, which needs no EXEC at the beginning of a batch."""
         name = self._name()
         while self._take_mark("."):
             name = self._name() if self._now.upper != "." else ""
@@ -666,11 +683,15 @@ class _Parser:
             raise self._near()
         name = self._advance().value
         declared = self._advance().value
-        while self._now.upper not in ("=", ";", "") or self._now.value in ("(", ")", ","):
+        while self._now.upper not in ("=", ";", *_STARTS) and self._now.kind != "end":
             declared += self._advance().value
         if not self._take_mark("="):
             return Assign(name, "SELECT NULL")
         return Assign(name, f"SELECT CAST({self._slice_until_next()} AS {declared})")
+
+    def _print(self) -> Print:
+        self._advance()
+        return Print(f"SELECT {self._slice_until_next()}")
 
     def _transaction(self) -> Transaction:
         kind = self._advance().upper
@@ -687,7 +708,7 @@ class _Parser:
         while depth > 0 or self._now.upper not in _STARTS or self._tokens[self._at - 1].value == "(":
             if self._now.kind == "end":
                 raise self._near()
-            depth += {"(": 1, ")": -1}.get(self._now.value, 0) if self._now.kind == "mark" else 0
+            depth += _NESTING.get(self._now.upper, 0)
             self._advance()
         condition = self._text[start : self._now.start]
         then = self._block()

@@ -193,13 +193,22 @@ class _Run:
 
         return call
 
+    def _add_collations(self, tree: exp.Expr) -> None:
+        """A collation that the statement names compares bytes, or without regard to case if it is one of those."""
+        for collate in tree.find_all(exp.Collate):
+            name = collate.expression.name
+            fold = "_CI" in name.upper()
+            self._connection.create_collation(name, _compare_folded if fold else _compare)
+
     # ---- reading
 
     def read(self, tree: exp.Expr) -> Outcome:
         _plain_expressions(tree)
+        self._add_collations(tree)
         explicit = [_explicit_name(projection) for projection in _selects(tree)]
         self._bind_tables(tree)
         self._canonical_names(tree)
+        self._check_qualifiers(tree)
         try:
             qualified = qualify(
                 tree,
@@ -211,7 +220,7 @@ class _Run:
                 isolate_tables=False,
             )
         except OptimizeError as failure:
-            raise _unresolved(str(failure)) from failure
+            raise self._unresolved(str(failure)) from failure
         scope = build_scope(qualified)
         projections = _selects(qualified)
         names = explicit if len(explicit) == len(projections) and "*" not in explicit else [""] * len(projections)
@@ -219,6 +228,21 @@ class _Run:
         columns = [name or self._shown(projection) for name, projection in zip(names, projections, strict=True)]
         found = self._connection.execute(self._sqlite(qualified), self._bound(qualified)).fetchall()
         return Outcome(_typed_rows(columns, types, found))
+
+    def _check_qualifiers(self, tree: exp.Expr) -> None:
+        """SqlError 4104 for a column of a table that the statement does not name."""
+        known = {source.alias_or_name.lower() for source in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
+        for column in tree.find_all(exp.Column):
+            if column.table and column.table.lower() not in known:
+                raise refusal(4104, f'The multi-part identifier "{column.table}.{column.name}" could not be bound.')
+
+    def _unresolved(self, text: str) -> SqlError:
+        """What sqlglot could not place, in SQL Server's words."""
+        match = re.search(r"Column '([^']+)'", text) or re.search(r"Unknown column: (\S+)", text)
+        if match is None:
+            return refusal(8180, f"Statement(s) could not be prepared: {text}")
+        name = match[1].replace('"', "").split(".")[-1]
+        return refusal(207, f"Invalid column name '{name}'.")
 
     def _known(self) -> dict[str, object] | None:
         """The schema for sqlglot, which takes no empty table."""
@@ -481,13 +505,12 @@ def _plain_expressions(tree: exp.Expr) -> None:
         query.set("options", None)
 
 
-def _unresolved(text: str) -> SqlError:
-    match = re.search(r"Column '\"?(?:.*?\.)?\"?([^'\"]+)\"?'", text) or re.search(r"Unknown column: (\S+)", text)
-    if match:
-        return refusal(207, f"Invalid column name '{match[1]}'.")
-    if match := re.search(r"Unknown table: (\S+)", text):
-        return refusal(4104, f'The multi-part identifier "{match[1]}" could not be bound.')
-    return refusal(8180, f"Statement(s) could not be prepared: {text}")
+def _compare(left: str, right: str) -> int:
+    return (left > right) - (left < right)
+
+
+def _compare_folded(left: str, right: str) -> int:
+    return _compare(left.casefold(), right.casefold())
 
 
 def _typed_rows(names: Sequence[str], types: Sequence[SqlType | None], rows: Sequence[Sequence[object]]) -> Rows:

@@ -147,6 +147,14 @@ class SqlServer:
         """Set the server's clock wrong by so much."""
         self.instance.clock.skew = by
 
+    def deny(self, folder: str) -> None:
+        """The service account may not reach a folder: operating system error 5."""
+        self.instance.denied_folders.append(folder)
+
+    def free_for_backups(self, count: int | None) -> None:
+        """Bytes left where backup files are written; None is no limit."""
+        self.instance.backup_space.free_bytes = count
+
     def damage(self, database: str) -> None:
         """A torn page: CHECKDB and backups with CHECKSUM fail on it."""
         self.database(database).damaged = True

@@ -13,11 +13,10 @@ from typing import Literal
 
 from tests.standins.sqlserver import wire
 from tests.standins.sqlserver.access import usable_database
-from tests.standins.sqlserver.engine import Engine
+from tests.standins.sqlserver.engine import Engine, data_type_rows
 from tests.standins.sqlserver.instance import Instance, SessionState
 from tests.standins.sqlserver.messages import (
     Cancelled,
-    Column,
     ConnectionLost,
     Count,
     Event,
@@ -30,24 +29,10 @@ from tests.standins.sqlserver.messages import (
     Used,
     refusal,
 )
-from tests.standins.sqlserver.types import INT, SqlType
 from tests.standins.sqlserver.wire import Done, Packet, Status
 
 Framing = Literal["each", "final"]
 _POLL_SECONDS = 0.01
-_DATA_TYPE_SIZES = {
-    93: 27,
-    -9: 4000,
-    -8: 4000,
-    12: 8000,
-    1: 8000,
-    -3: 8000,
-    -2: 8000,
-    -155: 34,
-    -154: 16,
-    91: 10,
-    -11: 36,
-}
 _ON, _NOT_SUPPORTED, _REQUIRED = 1, 2, 3
 
 
@@ -332,7 +317,8 @@ class Connection:
             values = {argument.name or f"@P{i}": argument.value for i, argument in enumerate(arguments, 1)}
             outcome = self._send(self._engine.run(text, values), Done.IN_PROCEDURE)
         elif name == "sp_datatype_info_100" or name == "sp_datatype_info":
-            outcome = self._send(iter([_data_type(parameters)]), Done.IN_PROCEDURE)
+            wanted = next((each.value for each in parameters if isinstance(each.value, int)), 0)
+            outcome = self._send(iter([data_type_rows(wanted)]), Done.IN_PROCEDURE)
         elif handle is None and name not in ("sp_unprepare", "sp_reset_connection"):
             outcome = self._send(_missing(name), Done.IN_PROCEDURE)
         if outcome is None:
@@ -395,7 +381,6 @@ class Connection:
 
     def _wait(self, events: Events, seconds: float) -> None:
         """Let time pass; an attention, a lost connection or a kill is thrown into the statement."""
-        self._stream.flush(last=False)
         deadline = time.monotonic() + seconds
         while True:
             interruption = self._interruption()
@@ -410,6 +395,7 @@ class Connection:
         if self._state.killed:
             return ConnectionLost("killed")
         try:
+            self._stream.flush(last=False)
             if not self._stream.has_input():
                 return None
             kind, _ = self._stream.message()
@@ -502,15 +488,6 @@ def _named(parameters: list[wire.Parameter], names: list[str]) -> list[wire.Para
         wire.Parameter(parameter.name or (names[i] if i < len(names) else f"@P{i + 1}"), parameter.value)
         for i, parameter in enumerate(parameters)
     ]
-
-
-def _data_type(parameters: list[wire.Parameter]) -> Rows:
-    """sp_datatype_info: drivers read the third column, the size."""
-    wanted = next((parameter.value for parameter in parameters if isinstance(parameter.value, int)), 0)
-    columns = [Column("TYPE_NAME", SqlType("nvarchar", length=128)), Column("DATA_TYPE", SqlType("smallint"))]
-    columns.append(Column("PRECISION", INT))
-    size = _DATA_TYPE_SIZES.get(wanted)
-    return Rows(columns, [] if size is None else [("", wanted, size)])
 
 
 def _missing(name: str) -> Events:
