@@ -20,8 +20,13 @@ def quote_name(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """``text`` as a Unicode string literal, ``N'...'``."""
+    """``text`` as a Unicode string literal, ``N'...'``. ``UsageError`` for what no literal can hold."""
     _check(text, "text")
+    if "\\\n" in text or "\\\r" in text:  # sql-docs, "Backslash (line continuation)": the server drops both
+        raise UsageError(
+            f"the text {ascii(text)[:60]} has a backslash at the end of a line, which SQL Server would leave out",
+            remedy="Check the setting that it comes from.",
+        )
     return "N'" + text.replace("'", "''") + "'"
 
 

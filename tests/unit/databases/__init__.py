@@ -1,0 +1,1 @@
+"""Tests of what Lifeboat does with SQL Server, without a server."""
