@@ -368,7 +368,9 @@ class BackupRun:
         filler = plan.properties["filler_bytes"] if plan.kind == "D" else 0
         total = max(len(data) + filler, 1)
         source = random.Random(f"{plan.database.family_guid}")
-        for start in range(0, max(len(data), 1), size):
+        if not data and not filler:
+            yield b"", 1.0
+        for start in range(0, len(data), size):
             yield data[start : start + size], min(start + size, len(data)) / total
         for start in range(0, filler, size):
             count = min(size, filler - start)

@@ -7,6 +7,7 @@ import datetime as dt
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.standins.sqlserver.backups import BackupRun, move_base
 from tests.standins.sqlserver.devices import Target
 from tests.standins.sqlserver.engine import Engine
 from tests.standins.sqlserver.instance import SYSTEM_LOGIN, Fault, Instance, SessionState, Slowness
-from tests.standins.sqlserver.messages import Rows, refusal
+from tests.standins.sqlserver.messages import Event, Rows, Tick, refusal
 from tests.standins.sqlserver.model import BackupSet, Clock, Database, HistoryEntry, Login, MediaSet, User, new_guid
 from tests.standins.sqlserver.parsing import Backup
 from tests.standins.sqlserver.session import Connection, Framing
@@ -114,8 +115,12 @@ class SqlServer:
                 found = [tuple(row) for row in event.rows]
         return found
 
-    def _local(self, database: str, text: str) -> Iterator[object]:
-        return iter(Engine(self.instance, self._local_session(database)).run(text, {}))
+    def _local(self, database: str, text: str) -> Iterator[Event]:
+        for event in Engine(self.instance, self._local_session(database)).run(text, {}):
+            if isinstance(event, Tick):
+                time.sleep(event.seconds)
+            else:
+                yield event
 
     def _local_session(self, database: str) -> SessionState:
         return SessionState(0, SYSTEM_LOGIN, self.database(database).name, self.instance.clock.now())

@@ -140,6 +140,8 @@ def from_sqlite(kind: SqlType, value: object) -> object:
         return None
     if kind.name in ("datetime", "datetime2", "datetimeoffset", "date", "time"):
         return _moment(kind.name, value)
+    if kind.name == "bit":
+        return bool(_number(value))
     if kind.is_integer:
         return int(str(value)) if isinstance(value, str) else int(_number(value))
     if kind.name == "numeric":
