@@ -300,8 +300,10 @@ class Clock:
         return (moment or self.now()).astimezone(self.zone)
 
     def local_text(self, moment: dt.datetime | None = None) -> str:
-        """Without zone, to the millisecond: as a datetime column has it."""
-        return self.local(moment).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+        """Without zone, as a datetime column has it: in steps of a 300th of a second."""
+        local = self.local(moment).replace(tzinfo=None)
+        milliseconds = round(local.microsecond * 300 // 1_000_000 * 10 / 3)
+        return local.replace(microsecond=milliseconds * 1000).isoformat(sep=" ", timespec="milliseconds")
 
 
 def at_position(backup: BackupSet, position: int) -> BackupSet:
