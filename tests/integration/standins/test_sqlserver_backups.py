@@ -328,7 +328,7 @@ def test_differentials_and_logs_bring_back_a_moment(server: SqlServer) -> None:
     server.execute("app", "INSERT INTO sites (name) VALUES ('two')")
     server.execute("master", rf"BACKUP DATABASE app TO DISK = '{SHARE}\diff' WITH DIFFERENTIAL")
     server.execute("app", "INSERT INTO sites (name) VALUES ('three')")
-    moment = server.instance.clock.local_text()
+    moment = server.instance.clock.local_text(server.instance.clock.now() + dt.timedelta(seconds=1))
     server.skew(dt.timedelta(seconds=5))
     server.execute("app", "INSERT INTO sites (name) VALUES ('four')")
     server.execute("master", rf"BACKUP LOG app TO DISK = '{SHARE}\log'")
