@@ -208,13 +208,11 @@ class Settings:
         return self._server("SQL", "sql-password", self._required("SQL_SERVER", "Set it to host[\\instance][,port]."))
 
     def restore_sql_server(self, server: str | None) -> ServerSettings:
-        """Where databases are restored to; None: the source. Its own user and password are those of
-        ``LIFEBOAT_RESTORE_SQL_*``, by default the source's."""
-        if server is None:
-            return self.sql_server()
-        if not self._text("RESTORE_SQL_USERNAME") and not self._text("RESTORE_SQL_PASSWORD"):
-            return self._server("SQL", "sql-password", server)
-        return self._server("RESTORE_SQL", "sql-password", server)
+        """Where databases are restored to; None: the source. Who restores, there too, is ``LIFEBOAT_RESTORE_SQL_*``,
+        by default who makes the backups."""
+        server = server or self.sql_server().server
+        own = self._text("RESTORE_SQL_USERNAME") or self._text("RESTORE_SQL_PASSWORD")
+        return self._server("RESTORE_SQL" if own else "SQL", "sql-password", server)
 
     def drill_sql_server(self) -> ServerSettings | None:
         """Where drills restore to; None: there is no drill of databases."""

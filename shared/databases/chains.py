@@ -1,15 +1,19 @@
 """Which backup comes next, and which backups bring a database back: decided by LSNs and recovery forks, not by times.
 
-sql-docs, "Recovery Paths" and "Log sequence numbers and restore planning". A log can be applied where its first LSN is
-not beyond what is restored, and its last is. A differential belongs to the one full whose uuid it names. The truth is
-our own records and what the server says of its log chain now: msdb is local to an instance and gets cleaned.
+sql-docs, "Recovery Paths" and "Log sequence numbers and restore planning". A log can be applied where what is restored
+lies between its first LSN and its last, both included, and on its recovery path; the log of an idle database holds
+nothing, its LSNs are equal. A differential belongs to the one full whose uuid it names, whatever was restored since.
+The truth is our own records and what the server says of its log chain now: msdb is local to an instance and gets
+cleaned.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from shared.databases.backup_set import BackupSet
 from shared.databases.inspection import DatabaseFacts
@@ -69,6 +73,8 @@ def next_for_point(facts: DatabaseFacts, ours: Sequence[BackupSet], *, full_ever
         return Next(FULL, copy_only=False, why="there is no full backup of ours yet")
     if facts.recovery_model != "SIMPLE" and (broken := log_chain_broken(facts, ours)):
         return Next(FULL, copy_only=False, why="the log chain is broken", broken=broken)
+    if not any(file.kind == "ROWS" for file in facts.files):
+        return Next(FULL, copy_only=False, why="which full a differential would belong to cannot be seen")
     if broken := _base_moved(facts, base):
         return Next(FULL, copy_only=False, why="the differential base is not ours", broken=broken)
     if now - base.finished >= full_every:
@@ -105,25 +111,22 @@ def log_chain_broken(facts: DatabaseFacts, ours: Sequence[BackupSet]) -> str | N
         return "it is another database of the same name"
     if facts.last_log_backup_lsn is None:
         return "the server has no log chain (the recovery model was SIMPLE in between, or only COPY_ONLY fulls exist)"
-    end = _reach(base, ours)
-    if facts.last_log_backup_lsn > end:
-        return f"another tool backed up the log: it goes on at LSN {facts.last_log_backup_lsn}, ours end at {end}"
+    ends = [
+        step.backup.last_lsn
+        for step in _steps(base, ours)
+        if facts.recovery_fork_guid in (None, step.backup.recovery_fork_guid)
+    ]
+    if not ends:
+        return "the database was restored since, and no full backup of ours was made after that"
+    if facts.last_log_backup_lsn > max(ends):
+        return f"another tool backed up the log: it goes on at LSN {facts.last_log_backup_lsn}, ours end at {max(ends)}"
     return None
 
 
 def continues(log: BackupSet, ours: Sequence[BackupSet]) -> bool:
     """Whether a log backup just taken can be applied to what we have."""
     base = newest_base(ours)
-    return base is not None and log.first_lsn <= _reach(base, ours)
-
-
-def _reach(base: BackupSet, ours: Sequence[BackupSet]) -> int:
-    """The last LSN that ``base`` and the logs upon it restore without a gap."""
-    end = base.last_lsn
-    for log in sorted((each for each in ours if each.kind is LOG), key=lambda each: each.first_lsn):
-        if _fits(log, base) and log.first_lsn <= end < log.last_lsn:
-            end = log.last_lsn
-    return end
+    return base is not None and any(step.backup.uuid == log.uuid for step in _steps(base, [*ours, log]))
 
 
 def _base_moved(facts: DatabaseFacts, base: BackupSet) -> str | None:
@@ -139,15 +142,15 @@ def _base_moved(facts: DatabaseFacts, base: BackupSet) -> str | None:
 
 def chain_to(target: BackupSet, sets: Iterable[BackupSet]) -> Chain:
     """What is restored to reach the end of ``target``. ``NoChain`` where a link is missing."""
-    known = [each for each in sets if _fits(each, target)]
+    known = [each for each in sets if _same_family(each, target)]
     if target.kind is FULL:
         return Chain(target, None, ())
     if target.kind is DIFFERENTIAL:
         return Chain(_base_of(target, known), target, ())
     for start in _starts(known, before=target.finished):
-        logs = _logs_from(start.sets[-1], known, to=target)
-        if logs is not None:
-            return Chain(start.full, start.differential, logs)
+        for step in _steps(start.sets[-1], known):
+            if step.backup.uuid == target.uuid:
+                return Chain(start.full, start.differential, step.logs())
     raise NoChain(
         f"the log backup of {target.database!r} that ended at {target.finished:%Y-%m-%d %H:%M:%S}Z cannot be applied: "
         "a full or a log before it is not there",
@@ -162,10 +165,13 @@ def chain_at(moment: datetime, sets: Sequence[BackupSet], database: str) -> Chai
         last = start.sets[-1]
         if last.finished == moment:
             return start
-        logs = _logs_from(last, [each for each in sets if _fits(each, last)], until=moment)
-        if logs and logs[-1].finished >= moment:
+        reached = [step for step in _steps(last, sets, until=moment) if step.backup.finished >= moment]
+        if reached:
+            logs = min(reached, key=lambda step: step.backup.finished).logs()
+            if logs[-1].finished == moment:
+                return Chain(start.full, start.differential, logs)
             _refuse_bulk(logs[-1], moment)
-            _refuse_changed_clock(last, logs, moment)
+            _refuse_changed_clock((last, *logs), moment)
             return Chain(start.full, start.differential, logs, stop_at=moment)
     raise NoChain(
         f"no backups reach {moment:%Y-%m-%d %H:%M:%S}Z for {database!r}",
@@ -186,22 +192,51 @@ def _starts(sets: Iterable[BackupSet], *, before: datetime) -> list[Chain]:
     return sorted(starts, key=lambda chain: chain.moment, reverse=True)
 
 
-def _logs_from(
-    start: BackupSet, sets: Sequence[BackupSet], *, to: BackupSet | None = None, until: datetime | None = None
-) -> tuple[BackupSet, ...] | None:
-    """The logs on ``start``, without a gap, up to ``to`` or to the first that ended at or after ``until``; None where
-    they do not get there."""
-    logs = sorted((each for each in sets if each.kind is LOG), key=lambda each: (each.first_lsn, each.last_lsn))
-    chain: list[BackupSet] = []
-    end = start.last_lsn
-    for log in logs:
-        if not (log.first_lsn <= end < log.last_lsn) or not _fits(log, start):
-            continue
-        chain.append(log)
-        end = log.last_lsn
-        if (to is not None and log.uuid == to.uuid) or (until is not None and log.finished >= until):
-            return tuple(chain)
-    return None
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A backup that can be restored, and what is restored before it."""
+
+    backup: BackupSet
+    before: _Step | None
+
+    def logs(self) -> tuple[BackupSet, ...]:
+        """All but the data backup that the steps begin with."""
+        found = []
+        step = self
+        while step.before is not None:
+            found.append(step.backup)
+            step = step.before
+        return tuple(reversed(found))
+
+
+def _steps(start: BackupSet, sets: Iterable[BackupSet], *, until: datetime | None = None) -> list[_Step]:
+    """``start``, and every log that can be applied upon it without a gap, with few logs before each. Nothing comes
+    after a log that ended at ``until`` or later."""
+    steps, ends = [_Step(start, None)], [start.last_lsn]
+    for log in sorted((each for each in sets if each.kind is LOG), key=lambda each: (each.last_lsn, each.first_lsn)):
+        for at in range(bisect_left(ends, log.first_lsn), len(steps)):
+            before = steps[at]
+            if _applies(log, before.backup) and (until is None or before.backup.finished < until):
+                steps.append(_Step(log, before))
+                ends.append(log.last_lsn)
+                break
+    return steps
+
+
+def _applies(log: BackupSet, before: BackupSet) -> bool:
+    """Whether ``log`` can be restored right after ``before``.
+
+    The log of a database that was restored meanwhile lies on two recovery forks: on the first one up to the fork
+    point, on the other one from there.
+    """
+    end = before.last_lsn
+    if not (log.first_lsn <= end <= log.last_lsn) or not _same_family(log, before):
+        return False
+    fork, first = log.recovery_fork_guid, log.first_recovery_fork_guid or log.recovery_fork_guid
+    if log.fork_point_lsn is None or first == fork:
+        return before.recovery_fork_guid in (first, fork)
+    forks = ([first] if end <= log.fork_point_lsn else []) + ([fork] if end >= log.fork_point_lsn else [])
+    return before.recovery_fork_guid in forks
 
 
 def _base_of(differential: BackupSet, sets: Iterable[BackupSet]) -> BackupSet:
@@ -216,44 +251,58 @@ def _base_of(differential: BackupSet, sets: Iterable[BackupSet]) -> BackupSet:
     )
 
 
-def _fits(one: BackupSet, other: BackupSet) -> bool:
-    """Of the same database, and on one path through its recovery forks."""
-    if one.family_guid and other.family_guid and one.family_guid != other.family_guid:
-        return False
-    forks = {other.recovery_fork_guid, other.first_recovery_fork_guid}
-    return bool({one.recovery_fork_guid, one.first_recovery_fork_guid} & forks)
+def _same_family(one: BackupSet, other: BackupSet) -> bool:
+    """Of the same database; a guid that is not known excludes nothing."""
+    return not (one.family_guid and other.family_guid and one.family_guid != other.family_guid)
 
 
 def _refuse_bulk(log: BackupSet, moment: datetime) -> None:
-    if log.has_bulk_logged_data and moment < log.finished:
+    if log.has_bulk_logged_data:
         raise NoChain(
             f"a bulk-logged operation lies in the log backup that covers {moment:%Y-%m-%d %H:%M:%S}Z, so SQL Server "
             "cannot stop inside it",
-            remedy=f"Choose its end, --at {log.finished:%Y-%m-%dT%H:%M:%SZ}, or an earlier moment.",
+            remedy=f"Choose its end, --at {_at(log.finished)}, or an earlier moment.",
             database=log.database,
         )
 
 
-def _refuse_changed_clock(start: BackupSet, logs: Sequence[BackupSet], moment: datetime) -> None:
-    """STOPAT is local time without a zone: while a clock was set back, one local time stands for two moments."""
-    log = logs[-1]
-    before = logs[-2] if len(logs) > 1 else start
-    if before.time_zone_minutes != log.time_zone_minutes and moment < log.finished:
-        raise NoChain(
-            f"the clock of {log.server} changed between {before.finished:%Y-%m-%d %H:%M:%S}Z and "
-            f"{log.finished:%Y-%m-%d %H:%M:%S}Z, so its local time for {moment:%H:%M:%S}Z is ambiguous",
-            remedy=f"Choose --at {before.finished:%Y-%m-%dT%H:%M:%SZ} or {log.finished:%Y-%m-%dT%H:%M:%SZ}.",
-            database=log.database,
-        )
+def _refuse_changed_clock(sets: Sequence[BackupSet], moment: datetime) -> None:
+    """STOPAT is local time without a zone, and each log is held against it: where a clock was set back, one local time
+    stands for two moments. ``sets``: the last data backup and the logs upon it."""
+    last, stop = sets[-1], sets[-1].local(moment)
+    for before, each in pairwise(sets):
+        zones = {before.time_zone_minutes, each.time_zone_minutes}
+        latest = max(each.finished + timedelta(minutes=zone) for zone in zones).replace(tzinfo=None)
+        if (
+            (each is last and len(zones) > 1)
+            or (each is not last and latest > stop)
+            or before.local(before.finished) > stop
+        ):
+            raise NoChain(
+                f"the clock of {last.server} changed between {before.finished:%Y-%m-%d %H:%M:%S}Z and "
+                f"{last.finished:%Y-%m-%d %H:%M:%S}Z, so its local time for {moment:%H:%M:%S}Z is ambiguous",
+                remedy=f"Choose --at {_at(sets[-2].finished)} or {_at(last.finished)}.",
+                database=last.database,
+            )
 
 
 def _reachable(moment: datetime, sets: Sequence[BackupSet]) -> str:
-    ends = sorted({each.finished for each in sets})
+    """Which ends of backups there are before and after ``moment`` that can be restored."""
+    starts = [chain.sets[-1] for chain in _starts(sets, before=datetime.max.replace(tzinfo=UTC))]
+    ends = sorted({step.backup.finished for start in starts for step in _steps(start, sets)})
     before = [each for each in ends if each <= moment]
     after = [each for each in ends if each > moment]
     parts = []
     if before:
-        parts.append(f"the last moment before it is {before[-1]:%Y-%m-%dT%H:%M:%S.%fZ}")
+        parts.append(f"the last moment before it is {_at(before[-1])}")
     if after:
-        parts.append(f"the first after it is {after[0]:%Y-%m-%dT%H:%M:%S.%fZ}")
-    return ("; ".join(parts) + " (--at).").capitalize() if parts else "There is no backup of it at all: run 'backup'."
+        parts.append(f"the first after it is {_at(after[0])}")
+    if not parts:
+        return "There is no backup of it that can be restored: run 'backup'."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]} (--at)."
+
+
+def _at(moment: datetime) -> str:
+    """As ``--at`` takes it, to the last digit: a second that is cut off is another moment."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -47,7 +47,7 @@ _FREETDS_OWN = range(20_000, 21_000)
 _FREETDS_LOST = frozenset({20002, 20003, 20004, 20006, 20009, 20017})
 """Of these, those of a connection that is lost or cannot be made."""
 
-PERMISSION_NUMBERS = frozenset({229, 230, 262, 297, 300, 371, 378, 916, 15151, 15247, 15562, 21089})
+PERMISSION_NUMBERS = frozenset({229, 230, 262, 297, 300, 371, 378, 916, 2557, 2571, 3110, 5011, 15151, 15247, 15562})
 """Errors of SQL Server that say that a permission is missing."""
 LOST_STATES = ("08001", "08003", "08004", "08007", "08S01", "HYT00", "HYT01")
 NO_SUCH_DATABASE, LOGIN_FAILED, CANNOT_OPEN_DATABASE = 911, 18456, 4060

@@ -54,12 +54,9 @@ class Restored:
 
     target: str
     bytes: int = 0
-    tail: BackupSet | None = None
-    """The tail of the log of what was replaced: it is in the vault."""
     database_guid: str | None = None
     seconds: float = 0.0
     check_seconds: float | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -73,6 +70,9 @@ class DatabaseRestores:
     """A tail is then part of our chain, else COPY_ONLY."""
     progress: Progress = field(default_factory=Progress)
     check: Callable[[], None] = lambda: None
+    tails: list[BackupSet] = field(default_factory=list)
+    """The tails of the logs of what was replaced, or was to be: they are in the vault."""
+    notes: list[str] = field(default_factory=list)
 
     # --- planning: reads only ---
 
@@ -177,7 +177,7 @@ class DatabaseRestores:
             for devices in brought if planned.existing is not None else ():
                 runner.verify(devices, planned.target)
             if planned.takes_tail:
-                result.tail = self._take_tail(planned, runner, result)
+                self._take_tail(planned, runner)
             self._restore(planned, brought, runner)
         finally:
             for devices in brought:
@@ -215,21 +215,20 @@ class DatabaseRestores:
             )
         self.connection.run(statements.drop_database(target), limit_seconds=self.limit_seconds, database=target)
 
-    def _keep_tail(self, devices: Devices, label: str, result: Restored) -> Mapping[str, Any] | None:
+    def _keep_tail(self, devices: Devices, label: str, target: str) -> Mapping[str, Any] | None:
         """Into the vault; who restores may not write there, then it stays where the server wrote it."""
         try:
             return self.medium.store(devices, label, self.check)
         except StorageForbidden as error:
             self.medium.leave(devices)
-            result.notes.append(
-                f"the tail of the log of {result.target} stays at {', '.join(devices.names)}, since it could not be "
+            self.notes.append(
+                f"the tail of the log of {target} stays at {', '.join(devices.names)}, since it could not be "
                 f"brought into the vault: {error}"
             )
             return None
 
-    def _take_tail(self, planned: Planned, runner: Runner, result: Restored) -> BackupSet | None:
-        """What was logged since the last backup of what is about to be replaced: verified, and kept; None where it
-        could not be brought into the vault."""
+    def _take_tail(self, planned: Planned, runner: Runner) -> None:
+        """What was logged since the last backup of what is about to be replaced: verified, and kept."""
         server = inspection.inspect(self.connection)
         target, existing = planned.target, planned.existing
         label = f"{label_of(target)}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-tail-{secrets.token_hex(3)}"
@@ -242,8 +241,9 @@ class DatabaseRestores:
             tail = from_header(
                 header, None, files, server=server.name, time_zone_minutes=server.time_zone_minutes, stored={}
             )
-            stored = self._keep_tail(devices, label, result)
-            return tail.with_stored(stored) if stored else None
+            stored = self._keep_tail(devices, label, target)
+            if stored is not None:
+                self.tails.append(tail.with_stored(stored))
         except PermissionMissing:
             raise
         except DatabaseError as error:

@@ -16,7 +16,7 @@ from shared.databases.chains import Chain, chain_at, chain_to
 from shared.databases.medium import REPOSITORY, Depot
 from shared.databases.restore import DatabaseRestores, Planned, Restored
 from shared.databases.runner import Progress
-from shared.errors import LifeboatError, UsageError
+from shared.errors import LifeboatError, StorageForbidden, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.databases import connect, open_medium, sets_of
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
@@ -100,7 +100,9 @@ def restore_databases(
         chains = choose_chains(catalog, point, moment, result.reasons)
         mode = settings.sql_mode(default=str(point.components["databases"]["mode"]))
         restores = closing.enter_context(
-            open_restores(settings, vault, server, mode, chains, progress or Progress(), check)
+            open_restores(
+                settings, vault, server, mode, chains, progress or Progress(), check, attach=not request.dry_run
+            )
         )
         planned = _plan(restores, chains, request, result)
         result.planned = len(planned)
@@ -116,11 +118,13 @@ def restore_databases(
                 result.reasons.append(reason(error, each.database))
             else:
                 result.restored.append(done)
-        tails = [each.tail for each in result.restored if each.tail is not None]
-        if tails:
-            result.notes.append(
-                f"the tails of the logs of what was replaced are in {_record_tails(catalog, point, tails)}"
-            )
+        if restores.tails:
+            try:
+                where = _record_tails(catalog, point, restores.tails)
+            except StorageForbidden as error:
+                where = f"the vault, and in no record ({error})"
+            result.notes.append(f"the tails of the logs of what was replaced are in {where}")
+        result.notes += restores.notes
         return result
 
 
@@ -149,9 +153,12 @@ def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint,
         return point, _lacks(point)
     passed_over: list[str] = []
     for point in catalog.readable():
-        if point.components.get("databases", {}).get("status") in (COMPLETE, PARTIAL) and sets_of(point):
+        component = point.components.get("databases", {})
+        state = component.get("status", "not requested")
+        if component.get("tail_of_restore"):
+            state = "the tails of logs that a restore replaced"
+        elif state in (COMPLETE, PARTIAL) and sets_of(point):
             return point, passed_over + _lacks(point)
-        state = point.components.get("databases", {}).get("status", "not requested")
         passed_over.append(f"passed over: {point.point}, in which databases are {state}")
     raise UsageError("no recovery point holds a backup of a database", remedy="Run 'points' to see what there is.")
 
@@ -185,8 +192,11 @@ def open_restores(
     chains: Mapping[str, Chain],
     progress: Progress,
     check: Callable[[], None],
+    *,
+    attach: bool = True,
 ) -> Iterator[DatabaseRestores]:
-    """Connected to ``server``, which can read what the vault holds until the block ends."""
+    """Connected to ``server``, which can read what the medium brings until the block ends; without ``attach`` it is
+    only looked at."""
     limit = settings.statement_limit_seconds()
     with ExitStack() as closing:
         repository = _LazyRepository(vault)
@@ -198,6 +208,8 @@ def open_restores(
         connection = closing.enter_context(connect(server, vault)())
         restores = DatabaseRestores(connection, medium, limit, settings.own_log_chain(), progress, check)
         closing.callback(medium.detach, connection)
+        if attach:
+            medium.attach(connection)
         yield restores
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import lifeboat
 from shared.recovery_point import backup as backup_module
+from shared.recovery_point import restore_databases as restore_databases_module
 from tests.conftest import Vault
 
 PASSWORD = "of the repository"
@@ -30,6 +31,8 @@ KEYS = {
     "check": {"status", "reasons"},
     "password": {"status", "reasons"},
     "show": {"status", "reasons", "point"},
+    "drill": {"status", "reasons", "rto_seconds", "checks"},
+    "runbook": {"status", "reasons"},
 }  # fmt: skip
 EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1}
 
@@ -73,7 +76,8 @@ class CommandLine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
         self.settings = monkeypatch
         self._capsys = capsys
-        monkeypatch.setattr(backup_module, "datetime", _EachRunInASecondOfItsOwn)
+        for module in (backup_module, restore_databases_module):
+            monkeypatch.setattr(module, "datetime", _EachRunInASecondOfItsOwn)
         self.share = folder
         """The share: a folder of this machine."""
 
