@@ -117,6 +117,7 @@ class Depot:
     """The SQL server as it was configured: snapshots of the repository are grouped by it."""
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
     """Held while something is written into the repository; by default the caller holds one all the time."""
+    _indexed: bool = False
 
     def copy_in(self, name: str, source_url: str, size_bytes: int) -> None:
         """A blob of the landing account into ``databases``, which a vault from before does not have yet."""
@@ -134,9 +135,12 @@ class Depot:
     ) -> Json:
         """Into the repository."""
         path = f"/databases/{label.partition('/')[0]}"
-        now_ns = int(datetime.now(UTC).timestamp() * 1e9)
         with self.lock():
-            kept = store_files(self.repository(), files, hostname=self.hostname, path=path, time_ns=now_ns, check=check)
+            repository = self.repository()
+            if not self._indexed:
+                repository.load_index(present=repository.list_packs())
+                self._indexed = True
+            kept = store_files(repository, files, hostname=self.hostname, path=path, check=check)
         return {
             "kind": REPOSITORY,
             "snapshot": kept.snapshot,

@@ -8,8 +8,8 @@ need it, named in the result; nothing is ever written from a blob whose hash is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +19,9 @@ from shared.fileshare.channel import Channel
 from shared.fileshare.patterns import Patterns
 from shared.fileshare.shard import Progress
 from shared.fileshare.target import Existing, NewFile, Outcome, Target, UnwritableError
+from shared.repository.content import RANGE_BYTES, fetch_range, file_pieces, open_in
 from shared.repository.index import Location
-from shared.repository.reader import BlobReader, open_blob
+from shared.repository.reader import BlobReader
 from shared.repository.repository import Repository
 from shared.repository.trees import Metadata, Node
 
@@ -29,9 +30,6 @@ FETCHES_AT_ONCE = 4
 BYTES_AHEAD = 64 << 20
 GAP_BYTES = 256 << 10
 """Two blobs of a pack that are no farther apart are fetched together."""
-RANGE_BYTES = 16 << 20
-LARGE_AHEAD = 3
-"""Ranges of a large file that are fetched ahead."""
 NAMES_LISTED = 100
 
 Json = dict[str, Any]
@@ -267,7 +265,7 @@ class ShareRestore:
 
     def _fetch_group(self, group: list[tuple[Location, bytes, _File]], channel: Channel[NewFile]) -> None:
         try:
-            body, start = self._fetch([location for location, _, _ in group])
+            body, start = fetch_range(self._reader, [location for location, _, _ in group])
         except Damaged as error:
             for _, _, file in group:
                 self._damaged(file.path, error)
@@ -276,7 +274,7 @@ class ShareRestore:
         for location, blob_id, file in group:
             try:
                 if opened is None or opened[0] != blob_id:
-                    opened = blob_id, self._open(body, start, location, blob_id)
+                    opened = blob_id, open_in(self._reader, body, start, location, blob_id)
                 plain = opened[1]
                 if len(plain) != file.node.size_bytes:
                     raise Damaged(f"its content is {len(plain)} bytes long, its size {file.node.size_bytes}")
@@ -287,8 +285,8 @@ class ShareRestore:
 
     def _write_large(self, file: _File) -> None:
         try:
-            with closing(self._pieces(file.node)) as pieces:  # its threads end here, whatever happens
-                self._target.write_large(file.path, pieces, file.node.metadata, replace=file.replace)
+            with closing(file_pieces(self._reader, file.node)) as pieces:  # its threads end here, whatever happens
+                self._target.write_large(file.path, self._checked(pieces), file.node.metadata, replace=file.replace)
         except UnwritableError as error:
             self._written(Outcome(file.path, 0, error.reason, error.message))
         except Damaged as error:
@@ -296,53 +294,10 @@ class ShareRestore:
         else:
             self._written(Outcome(file.path, file.node.size_bytes))
 
-    def _pieces(self, node: Node) -> Generator[bytes]:
-        """The file's blobs in order, fetched ahead. ``Damaged`` before the first wrong byte is handed out."""
-        located = []
-        total = 0
-        for text in node.content:
-            blob_id = bytes.fromhex(text)
-            location = self._reader.locate(blob_id, tree=False)
-            total += location.plain_bytes
-            located.append((location, blob_id))
-        if total != node.size_bytes:
-            raise Damaged(f"its blobs are {total} bytes long together, its size is {node.size_bytes}")
-        groups: list[list[tuple[Location, bytes]]] = []
-        for location, blob_id in located:
-            last = groups[-1][-1][0] if groups else None
-            adjacent = last and last.pack == location.pack and last.offset + last.length == location.offset
-            if adjacent and location.offset + location.length - groups[-1][0][0].offset <= RANGE_BYTES:
-                groups[-1].append((location, blob_id))
-            else:
-                groups.append([(location, blob_id)])
-
-        def fetch(group: list[tuple[Location, bytes]]) -> list[bytes]:
-            body, start = self._fetch([location for location, _ in group])
-            return [self._open(body, start, location, blob_id) for location, blob_id in group]
-
-        with ThreadPoolExecutor(LARGE_AHEAD, "fetch") as pool:
-            ahead: list[Future[list[bytes]]] = []
-            for group in groups:
-                ahead.append(pool.submit(fetch, group))
-                if len(ahead) > LARGE_AHEAD:
-                    yield from self._counted(ahead.pop(0).result())
-            for future in ahead:
-                yield from self._counted(future.result())
-
-    def _counted(self, pieces: list[bytes]) -> Iterator[bytes]:
+    def _checked(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             self._check()
             yield piece
-
-    def _fetch(self, locations: Sequence[Location]) -> tuple[bytes, int]:
-        """The bytes of a pack from the first location to the end of the last, and where they begin."""
-        start = locations[0].offset
-        end = max(location.offset + location.length for location in locations)
-        return self._reader.fetch(locations[0], start, end - start), start
-
-    def _open(self, body: bytes, start: int, location: Location, blob_id: bytes) -> bytes:
-        at = location.offset - start
-        return open_blob(self._repository.key, memoryview(body)[at : at + location.length], blob_id, location)
 
     # --- what came of it ---
 

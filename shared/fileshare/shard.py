@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from shared.errors import SourceNotFound
 from shared.fileshare.assembly import Assembly, Fields, Folder
 from shared.fileshare.channel import Channel
-from shared.fileshare.chunker import MIN_CHUNK_BYTES, chunk_stream, chunks
 from shared.fileshare.fingerprints import Fingerprints, options_digest
 from shared.fileshare.outcome import Counts, Outcome
 from shared.fileshare.patterns import Patterns
@@ -39,6 +38,7 @@ from shared.fileshare.source import (
     Unreadable,
     UnreadableFile,
 )
+from shared.repository.chunker import MIN_CHUNK_BYTES, chunk_stream, chunks
 from shared.repository.reader import BlobReader
 from shared.repository.trees import Metadata, file_node, quote, rfc3339, unquote
 from shared.repository.writer import BlobWriter

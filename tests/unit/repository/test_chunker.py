@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.fileshare.chunker import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, chunk_stream, chunks
+from shared.repository.chunker import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, chunk_stream, chunks
 
 MIB = 1 << 20
 sizes = st.one_of(
