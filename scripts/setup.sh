@@ -141,6 +141,7 @@ install_from_debian "/usr/lib/*/libodbcinst.so.2" libodbcinst2 "databases cannot
 install_from_debian "/usr/lib/*/libltdl.so.7" libltdl7 "databases cannot be reached (no unixODBC)"
 install_from_debian "/usr/lib/*/libgssapi_krb5.so.2" libgssapi-krb5-2 "Microsoft's ODBC driver does not load"
 install_from_debian smbd samba "the share is a local folder instead of an SMB server"
+install_from_debian "/usr/lib/*/samba/vfs/acl_xattr.so" samba-vfs-modules "Samba keeps no ACLs, and the demo's share fails"
 if [ "$mode" = test ]; then
     install_from_debian restic restic "the oldest stock restic does not judge"
     install_from_debian "/usr/lib/*/odbc/libtdsodbc.so" tdsodbc "FreeTDS does not judge the connection to SQL Server"

@@ -24,6 +24,7 @@ _HEADER_TYPES = {1: BackupType.FULL, 2: BackupType.LOG, 5: BackupType.DIFFERENTI
 UNKNOWN_ZONE = 127
 """msdb's time_zone where the server does not know it."""
 _LSNS = ("first_lsn", "last_lsn", "checkpoint_lsn", "database_backup_lsn", "differential_base_lsn", "fork_point_lsn")
+_NEEDED_LSNS = _LSNS[:2]
 _TIMES = ("started", "finished")
 
 
@@ -110,14 +111,16 @@ class BackupSet:
     def from_json(cls, document: Mapping[str, Any], point: str) -> BackupSet:
         """``Damaged`` for what no ``to_json`` wrote."""
         known = {each.name for each in fields(cls)}
-        values = {key: value for key, value in document.items() if key in known}
         try:
+            values = {key: value for key, value in document.items() if key in known}
             for name in _LSNS:
-                values[name] = None if values[name] is None else int(values[name])
+                may_be_none = values[name] is None and name not in _NEEDED_LSNS
+                values[name] = None if may_be_none else int(values[name])
             for name in _TIMES:
-                values[name] = datetime.fromisoformat(values[name])
+                values[name] = _aware(values[name])
             values["kind"] = BackupType(values["kind"])
-            values["files"] = tuple(values.get("files") or ())
+            values["files"] = tuple(dict(file) for file in values.get("files") or ())
+            values["stored"] = dict(values.get("stored") or {})
             return cls(**values | {"point": point})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Damaged(f"a database backup in {point} cannot be read: {error!r}", remedy="Run 'check'.") from error
@@ -203,6 +206,13 @@ def _safe(value: object) -> object:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).hex().upper()
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _aware(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no zone")
+    return moment.astimezone(UTC)
 
 
 def _utc(local: datetime, zone_minutes: int) -> datetime:

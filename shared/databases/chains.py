@@ -171,7 +171,7 @@ def chain_at(moment: datetime, sets: Sequence[BackupSet], database: str) -> Chai
             if logs[-1].finished == moment:
                 return Chain(start.full, start.differential, logs)
             _refuse_bulk(logs[-1], moment)
-            _refuse_changed_clock((last, *logs), moment)
+            _refuse_changed_clock((last, *logs), moment, sets)
             return Chain(start.full, start.differential, logs, stop_at=moment)
     raise NoChain(
         f"no backups reach {moment:%Y-%m-%d %H:%M:%S}Z for {database!r}",
@@ -266,22 +266,23 @@ def _refuse_bulk(log: BackupSet, moment: datetime) -> None:
         )
 
 
-def _refuse_changed_clock(sets: Sequence[BackupSet], moment: datetime) -> None:
+def _refuse_changed_clock(chain: Sequence[BackupSet], moment: datetime, sets: Iterable[BackupSet]) -> None:
     """STOPAT is local time without a zone, and each log is held against it: where a clock was set back, one local time
-    stands for two moments. ``sets``: the last data backup and the logs upon it."""
-    last, stop = sets[-1], sets[-1].local(moment)
-    for before, each in pairwise(sets):
-        zones = {before.time_zone_minutes, each.time_zone_minutes}
+    stands for two moments.
+
+    ``chain``: the last data backup and the logs upon it. ``sets``: what else may tell of the clock.
+    """
+    last, stop = chain[-1], chain[-1].local(moment)
+    told = [(each.finished, each.time_zone_minutes) for each in sets]
+    for before, each in pairwise(chain):
+        zones = {zone for finished, zone in told if before.finished <= finished <= each.finished}
+        zones |= {before.time_zone_minutes, each.time_zone_minutes}
         latest = max(each.finished + timedelta(minutes=zone) for zone in zones).replace(tzinfo=None)
-        if (
-            (each is last and len(zones) > 1)
-            or (each is not last and latest > stop)
-            or before.local(before.finished) > stop
-        ):
+        if (each is last and len(zones) > 1) or (each is not last and latest > stop):
             raise NoChain(
                 f"the clock of {last.server} changed between {before.finished:%Y-%m-%d %H:%M:%S}Z and "
                 f"{last.finished:%Y-%m-%d %H:%M:%S}Z, so its local time for {moment:%H:%M:%S}Z is ambiguous",
-                remedy=f"Choose --at {_at(sets[-2].finished)} or {_at(last.finished)}.",
+                remedy=f"Choose --at {_at(chain[-2].finished)} or {_at(last.finished)}.",
                 database=last.database,
             )
 

@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 from shared.databases.driver import DEFAULT_PORT, Address, Driver, choose_driver, connection_string, odbc, trusting
 from shared.errors import (
     DatabaseError,
-    LifeboatError,
     PermissionMissing,
     SourceLoginRefused,
     SourceNotFound,
@@ -189,7 +188,7 @@ class _Watchdog:
 
     def __init__(self, cursor: Any, limit_seconds: float, check: Callable[[], None]) -> None:
         self.fired = False
-        self.failure: LifeboatError | None = None
+        self.failure: Exception | None = None
         self._cursor, self._check = cursor, check
         self._limit_seconds = limit_seconds
         self._deadline = time.monotonic() + limit_seconds
@@ -225,7 +224,7 @@ class _Watchdog:
         while not self._done.wait(WATCH_SECONDS):
             try:
                 self._check()
-            except LifeboatError as error:
+            except Exception as error:  # raised by ``run``, whatever it is: a watch that dies would watch no more
                 self.failure = error
             if time.monotonic() >= self._deadline:
                 self.fired = True

@@ -172,7 +172,7 @@ def inspect(connection: Connection) -> ServerFacts:
 
 
 def require(facts: ServerFacts, database: str, server: str) -> DatabaseFacts:
-    """The database's facts. ``SourceNotFound`` where it cannot be seen, ``DatabaseError`` where it is not online."""
+    """The database's facts. ``DatabaseError`` where it cannot be seen or is not online."""
     found = facts.find(database)
     if found is None:
         raise DatabaseError(

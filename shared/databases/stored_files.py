@@ -60,9 +60,9 @@ def store_files(
 ) -> StoredFiles:
     """Store the files and write their snapshot. ``path`` is absolute; its last part names the folder.
 
-    The caller holds a lock on the repository and has loaded its index. May run beside other writers. Memory does not grow with the files'
-    sizes. ``Damaged`` when a pack that the snapshot needs is not in the vault: then no snapshot is written. What
-    ``files`` and ``check`` raise passes; what is stored by then is used again by the next run.
+    The caller holds a lock on the repository and has loaded its index. May run beside other writers. Memory does not
+    grow with the files' sizes. ``Damaged`` when a pack that the snapshot needs is not in the vault: then no snapshot is
+    written. What ``files`` and ``check`` raise passes; what is stored by then is used again by the next run.
     """
     began_ns = time.time_ns()
     nodes: list[tuple[bytes, bytes]] = []
