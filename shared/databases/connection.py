@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 from shared.databases.driver import DEFAULT_PORT, Address, Driver, choose_driver, connection_string, odbc, trusting
 from shared.errors import (
     DatabaseError,
+    DriverMissing,
     PermissionMissing,
     SourceLoginRefused,
-    SourceNotFound,
     SourceUnreachable,
     StatementCancelled,
     without_signatures,
@@ -304,7 +304,7 @@ def _refused(error: Exception, settings: ServerSettings, driver: Driver) -> NoRe
             setting=f"{settings.prefix}_USERNAME",
         ) from None
     if state == "IM002" or "Can't open lib" in text:
-        raise SourceNotFound(
+        raise DriverMissing(
             f"the ODBC driver {driver.name} cannot be loaded: {text}",
             remedy="Install it, or set LIFEBOAT_SQL_DRIVER to another one.",
             setting="LIFEBOAT_SQL_DRIVER",
