@@ -47,7 +47,7 @@ def read_logins(connection: Connection) -> Logins | None:
 
 
 def create_statements(document: bytes) -> list[str]:
-    """CREATE LOGIN for each login of a document of ``read_logins``."""
+    """CREATE LOGIN for each login of a document of ``read_logins``. One that is there already stays as it is."""
     made = []
     for login in orjson.loads(document)["logins"]:
         options = [f"PASSWORD = 0x{login['password_hash']} HASHED", f"SID = 0x{login['sid']}"]
@@ -57,7 +57,7 @@ def create_statements(document: bytes) -> list[str]:
             options.append(f"DEFAULT_DATABASE = {quote_name(login['default_database_name'])}")
         name = quote_name(login["name"])
         text = f"CREATE LOGIN {name} WITH {', '.join(options)}"
-        made.append(f"IF SUSER_ID({literal(login['name'])}) IS NULL {text}")
         if login["is_disabled"]:
-            made.append(f"ALTER LOGIN {name} DISABLE")
+            text = f"BEGIN {text}; ALTER LOGIN {name} DISABLE END"
+        made.append(f"IF SUSER_ID({literal(login['name'])}) IS NULL {text}")
     return made
