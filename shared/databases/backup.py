@@ -47,8 +47,10 @@ STILL_RUNNING_SECONDS = 60.0
 MASTER = "master"
 
 _NOT_IN_A_LABEL = re.compile(r"[^A-Za-z0-9_-]+")
-_AGAIN = frozenset({3201, 3202, 3203, 3271, 983, 976, 0})
+_AGAIN = frozenset({3201, 3202, 3203, 3271, 0})
 """Errors after which the same backup may succeed under another name."""
+_NOT_THE_PRIMARY = frozenset({976, 983, 3059})
+"""What an instance says that was the primary of an availability group until a moment ago."""
 
 
 @dataclass(slots=True)
@@ -265,6 +267,8 @@ class DatabaseBackups:
             except StatementCancelled:
                 raise
             except DatabaseError as error:
+                if error.number in _NOT_THE_PRIMARY:
+                    raise SourceNotFound(f"{facts.name} is not to be had there any more: {error}") from error
                 if attempt == ATTEMPTS or error.number not in _AGAIN or isinstance(error, PermissionMissing):
                     raise
                 outcome.notes.append(f"tried again: {error}")

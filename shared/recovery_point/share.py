@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.databases.stored_files import TAG as DATABASE_TAG
 from shared.errors import Cancelled, Damaged, LifeboatError, UsageError
 from shared.fileshare.backup import ShareBackup
 from shared.fileshare.patterns import Patterns
@@ -23,7 +24,7 @@ from shared.repository.trees import parse_rfc3339, rfc3339
 from shared.settings import ShareSettings
 
 SNAPSHOTS_TRIED = 5
-"""How many of the newest snapshots are looked at for one that can be compared with."""
+"""How many of the newest snapshots are looked at for one that can be compared with; databases' are not counted."""
 AHEAD_SECONDS = 60.0
 """How old the listing may be when the lock is held."""
 REASONS_LISTED = 100
@@ -225,11 +226,15 @@ class ShareComponent:
         ids = [blob.name.rpartition("/")[2] for blob in snapshots]
         if ids and ids[0] == history.newest:
             return history.newest
-        for snapshot_id in [each for each in ids if each not in history.suspect][:SNAPSHOTS_TRIED]:
+        tried = 0
+        for snapshot_id in (each for each in ids if each not in history.suspect):
+            if tried == SNAPSHOTS_TRIED:
+                break
             try:
                 snapshot = load_snapshot(self.repository, snapshot_id)
             except Damaged:
                 continue
+            tried += DATABASE_TAG not in snapshot.tags
             if (snapshot.hostname, snapshot.paths) == name:
                 return snapshot_id
         return history.newest if history.newest in ids else None

@@ -159,6 +159,18 @@ def test_unchanged_pages_are_stored_once(disk: Bench) -> None:
     assert second < first / 4
 
 
+def test_many_snapshots_of_databases_do_not_hide_the_one_that_the_share_is_compared_with(disk: Bench) -> None:
+    disk.command.set(SHARE_URL=disk.command.share.as_uri())
+    first = disk.command("backup")
+    for _ in range(3):
+        assert disk.command("backup", "--only", "databases").status == "complete"
+    disk.command.fill("new.txt")
+    again = disk.command("backup")
+    assert again.share["unchanged"] == first.share["files"]
+    record = disk.record(again.json["point"])["components"]["share"]
+    assert record["parent"] == first.json["snapshot"]
+
+
 def test_what_an_earlier_run_left_behind_is_cleared_away_and_nothing_else(disk: Bench) -> None:
     mine = "lifeboat-20200101t000000z-ab12cd-appservice_hosting-x.bak"
     for name in (mine, "dba.bak", "lifeboat-notes.txt"):
