@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import pytest
@@ -138,3 +139,199 @@ def test_no_secret_is_in_a_settings_text() -> None:
     )
 
     assert "hush" not in f"{settings!r} {settings.vault()!r} {settings.share()!r}"
+
+
+# --- databases ---
+
+
+def sql(**values: str) -> Settings:
+    named = {"SQL_SERVER": "sql.local", "SQL_USERNAME": "lifeboat", **values}
+    return Settings.from_environment({f"LIFEBOAT_{name}": value for name, value in named.items()})
+
+
+def wrong(setting: str, read: Callable[[], object]) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        read()
+    assert caught.value.setting == f"LIFEBOAT_{setting}"
+    assert f"LIFEBOAT_{setting}" in str(caught.value)
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_defaults_of_the_databases_are_those_of_the_contract() -> None:
+    settings = sql().databases()
+
+    assert settings.databases == ("appservice_hosting", "appservice_metering", "master")
+    assert (settings.mode, settings.own_log_chain) == ("url", False)
+    assert settings.lock_wait_seconds == 30 * 60
+    assert (settings.full_every_seconds, settings.statement_limit_seconds) == (7 * 86_400, 8 * 3600)
+    server = settings.server
+    assert (server.server, server.username, server.password) == ("sql.local", "lifeboat", None)
+    assert (server.secret, server.prefix) == ("sql-password", "LIFEBOAT_SQL")
+    assert (server.driver, server.trust_server_certificate, server.server_certificate) == (None, False, None)
+
+
+@pytest.mark.parametrize(("mode", "compressed"), [("url", True), ("disk", False), ("URL", True)])
+def test_backups_on_disk_are_not_compressed_by_default_since_the_repository_does_it_better(
+    mode: str, compressed: bool
+) -> None:
+    assert sql(SQL_MODE=mode).databases().compression is compressed
+    assert sql(SQL_MODE=mode, SQL_COMPRESSION=str(not compressed)).databases().compression is not compressed
+
+
+def test_what_is_set_of_the_databases_is_taken() -> None:
+    settings = sql(
+        SQL_DATABASES=" b , a,b,, ",
+        SQL_OWN_LOG_CHAIN="true",
+        SQL_FULL_EVERY="2d",
+        SQL_STATEMENT_LIMIT="90m",
+        SQL_PASSWORD="hush",
+        SQL_DRIVER="FreeTDS",
+        SQL_TRUST_SERVER_CERTIFICATE="true",
+        SQL_SERVER_CERTIFICATE="/x.pem",
+    ).databases()
+
+    assert settings.databases == ("b", "a")
+    assert settings.own_log_chain
+    assert (settings.full_every_seconds, settings.statement_limit_seconds) == (172_800, 5400)
+    server = settings.server
+    assert (server.password, server.driver) == ("hush", "FreeTDS")
+    assert (server.trust_server_certificate, server.server_certificate) == (True, "/x.pem")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SQL_MODE", "tape"),
+        ("SQL_MODE", "adopt"),
+        ("SQL_OWN_LOG_CHAIN", "1"),
+        ("SQL_FULL_EVERY", "weekly"),
+        ("SQL_STATEMENT_LIMIT", "8"),
+        ("SQL_COMPRESSION", "yes"),
+        ("SQL_TRUST_SERVER_CERTIFICATE", "maybe"),
+        ("SQL_SERVER", ""),
+        ("SQL_USERNAME", ""),
+        ("SQL_PASSWORD", "@Microsoft.KeyVault(SecretUri=https://kv/secrets/x)"),
+    ],
+)
+def test_what_is_wrong_of_the_databases_names_its_setting(name: str, value: str) -> None:
+    wrong(name, lambda: sql(**{name: value}).databases())
+
+
+@pytest.mark.parametrize(
+    ("key", "sas", "expected"),
+    [
+        (None, None, "user-delegation"),
+        ("k", None, "account-key"),
+        ("k", "user-delegation", "user-delegation"),
+        ("k", "Account-Key", "account-key"),
+    ],
+)
+def test_who_signs_what_sql_server_is_given(key: str | None, sas: str | None, expected: str) -> None:
+    values = {"LANDING_URL": "https://landing.blob/", "LANDING_KEY": key or "", "SQL_SAS": sas or ""}
+    landing = sql(**values).landing()
+
+    assert (landing.url, landing.key, landing.sas) == ("https://landing.blob", key, expected)
+    assert landing.api_version == "2025-11-05"
+
+
+def test_what_is_wrong_of_landing_names_its_setting() -> None:
+    wrong("LANDING_URL", lambda: sql().landing())
+    wrong("LANDING_KEY", lambda: sql(LANDING_URL="https://l", SQL_SAS="account-key").landing())
+    wrong("SQL_SAS", lambda: sql(LANDING_URL="https://l", SQL_SAS="mine").landing())
+
+
+def test_landing_is_asked_for_only_where_it_is_used() -> None:
+    sql().databases()
+    sql().restore_sql_server(None)
+    assert sql().drill_sql_server() is None
+
+
+def test_the_folder_of_mode_disk_is_reached_by_its_unc_path_unless_it_says_how() -> None:
+    plain = sql(SQL_DISK_PATH="\\\\srv\\share\\50% ü\\", SHARE_USERNAME="s", SHARE_PASSWORD="sp").disk()
+    own = sql(
+        SQL_DISK_PATH="\\\\srv\\share",
+        SQL_DISK_URL="smb://other:1445/x",
+        SQL_DISK_USERNAME="d",
+        SQL_DISK_PASSWORD="dp",
+        SHARE_USERNAME="s",
+        SHARE_PASSWORD="sp",
+    ).disk()
+
+    assert (plain.path, plain.url) == ("\\\\srv\\share\\50% ü", "smb://srv/share/50%25 ü")
+    assert (plain.username, plain.password) == ("s", "sp")
+    assert (own.path, own.url, own.username, own.password) == ("\\\\srv\\share", "smb://other:1445/x", "d", "dp")
+
+
+@pytest.mark.parametrize(
+    "path", ["D:\\backup", "/mnt/backup", "\\\\srv", "\\\\srv\\", "smb://srv/share", "\\srv\\share"]
+)
+def test_what_is_no_unc_path(path: str) -> None:
+    wrong("SQL_DISK_PATH", lambda: sql(SQL_DISK_PATH=path, SHARE_USERNAME="s").disk())
+
+
+def test_what_is_missing_of_mode_disk_names_its_setting() -> None:
+    wrong("SQL_DISK_PATH", lambda: sql(SHARE_USERNAME="s").disk())
+    wrong("SHARE_USERNAME", lambda: sql(SQL_DISK_PATH="\\\\srv\\share").disk())
+
+
+@pytest.mark.parametrize(
+    ("given", "server", "expected"),
+    [
+        ({}, None, ("sql.local", "lifeboat", "sp", "LIFEBOAT_SQL")),
+        ({}, "other", ("other", "lifeboat", "sp", "LIFEBOAT_SQL")),
+        ({"U": "r", "P": "rp"}, None, ("sql.local", "r", "rp", "LIFEBOAT_RESTORE_SQL")),
+        ({"U": "r", "P": "rp"}, "other", ("other", "r", "rp", "LIFEBOAT_RESTORE_SQL")),
+        ({"P": "rp"}, "other", ("other", "lifeboat", "rp", "LIFEBOAT_RESTORE_SQL")),
+    ],
+)
+def test_who_restores_is_who_backs_up_unless_it_has_its_own_login(
+    given: dict[str, str], server: str | None, expected: tuple[str, str, str, str]
+) -> None:
+    named = {"RESTORE_SQL_USERNAME": given.get("U", ""), "RESTORE_SQL_PASSWORD": given.get("P", "")}
+    found = sql(SQL_PASSWORD="sp", **named).restore_sql_server(server)
+
+    assert (found.server, found.username, found.password, found.prefix) == expected
+    assert found.secret == "sql-password"
+
+
+def test_a_restore_to_another_server_needs_no_source() -> None:
+    """On a bare machine the source may be gone."""
+    settings = Settings.from_environment({"LIFEBOAT_RESTORE_SQL_USERNAME": "r", "LIFEBOAT_RESTORE_SQL_PASSWORD": "p"})
+
+    assert settings.restore_sql_server("new").username == "r"
+    assert settings.sql_mode(default="disk") == "disk"
+    wrong("SQL_SERVER", lambda: settings.restore_sql_server(None))
+
+
+def test_a_drill_has_a_server_of_its_own_and_its_password_is_another_secret() -> None:
+    found = sql(DRILL_SQL_SERVER="drill", SQL_PASSWORD="sp").drill_sql_server()
+    own = sql(DRILL_SQL_SERVER="drill", DRILL_SQL_USERNAME="d", DRILL_SQL_PASSWORD="dp").drill_sql_server()
+
+    assert found is not None
+    assert (found.server, found.username, found.password) == ("drill", "lifeboat", None)
+    assert (found.secret, found.prefix) == ("drill-sql-password", "LIFEBOAT_DRILL_SQL")
+    assert own is not None
+    assert (own.username, own.password) == ("d", "dp")
+
+
+def test_no_secret_of_the_databases_is_in_a_settings_text() -> None:
+    secrets = ("SQL_PASSWORD", "LANDING_KEY", "SQL_DISK_PASSWORD", "RESTORE_SQL_PASSWORD", "DRILL_SQL_PASSWORD")
+    settings = sql(
+        LANDING_URL="https://l",
+        SQL_DISK_PATH="\\\\srv\\share",
+        SQL_DISK_USERNAME="d",
+        DRILL_SQL_SERVER="drill",
+        **dict.fromkeys(secrets, "hush"),
+    )
+    texts = (
+        settings,
+        settings.databases(),
+        settings.landing(),
+        settings.disk(),
+        settings.sql_server(),
+        settings.restore_sql_server("other"),
+        settings.drill_sql_server(),
+    )
+
+    assert "hush" not in repr(texts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from shared.errors import printable
@@ -36,6 +38,36 @@ def test_a_meter_tells_files_bytes_rate_and_what_is_left() -> None:
 def test_a_meter_does_not_guess_what_nobody_knows(total: int | None) -> None:
     assert "left" not in Meter(lambda: (10, 0, total), "backed up").text()
     Meter(lambda: (0, 0, total), "backed up").text()
+
+
+def test_a_meter_tells_what_goes_on_beside_the_files() -> None:
+    text = Meter(lambda: (10, 0, None), "backed up", beside=lambda: "backing up x: 40 %").text()
+
+    assert text.startswith("backed up 10 files, ")
+    assert text.endswith(", backing up x: 40 %")
+
+
+@pytest.mark.parametrize("done", [None, lambda: (0, 0, None), lambda: (0, 0, 100)])
+def test_before_the_first_file_a_meter_tells_only_what_goes_on_beside(
+    done: Callable[[], tuple[int, int, int | None]] | None,
+) -> None:
+    assert Meter(done, "backed up", beside=lambda: "verifying x").text() == "verifying x"
+
+
+def test_a_meter_without_files_and_nothing_beside_says_what_is_done() -> None:
+    assert Meter(None, "restoring").text() == "restoring"
+    assert Meter(None, "restoring", beside=lambda: "").text() == "restoring"
+
+
+def test_with_nothing_beside_a_meter_tells_of_files_from_the_beginning() -> None:
+    assert Meter(lambda: (0, 0, 100), "backed up").text().startswith("backed up 0 files, 0 B, ")
+
+
+def test_what_goes_on_beside_is_asked_each_time() -> None:
+    said = ["one", "two"]
+    meter = Meter(None, "restoring", beside=lambda: said.pop(0))
+
+    assert [meter.text(), meter.text()] == ["one", "two"]
 
 
 def test_without_a_terminal_short_work_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
