@@ -18,7 +18,7 @@ from shared.databases.backup_set import BackupSet, from_header, json_safe
 from shared.databases.statements import BackupType
 from shared.errors import Damaged
 from tests.unit.databases.headers import LOCAL_END, LSN, Row, file, header
-from tests.unit.databases.making import differential, full, log
+from tests.unit.databases.making import full, log
 
 POINT = "20261125T120000Z-0a1b2c"
 lsns = st.integers(0, 10**25 - 1)
@@ -220,4 +220,4 @@ def test_where_a_backup_is_stored_does_not_make_it_another_one() -> None:
     made = log(0, 1)
 
     assert made.with_stored({"kind": "repository"}) == made
-    assert differential(full(0, 1), 2, 3).differential_base_guid == full(0, 1).uuid
+    assert made.with_stored({"kind": "repository"}).stored == {"kind": "repository"}
