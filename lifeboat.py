@@ -374,7 +374,7 @@ def _component(component: Json) -> Json:
 def _component_text(name: str, component: Json) -> str:
     more = f" ({component['files']:,} files)" if "files" in component else ""
     if component.get("databases"):
-        more = f" ({', '.join(component['databases'])})"
+        more = f" ({len(component['databases'])})"
     return f"{name} {component['status']}{more}"
 
 

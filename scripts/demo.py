@@ -1,9 +1,9 @@
 """The main job, seen once on real parts: ``make demo``.
 
-A share like a hoster's, served by a real Samba, is backed up into a real Azurite, changed, backed up again, checked by
-Lifeboat and by stock restic, destroyed and brought back byte for byte. Every command is run as an operator would run
-it. Exit code 0 when all is as it should be, 1 when anything is not, 130 when interrupted. Everything lies in a
-temporary folder that is removed at the end; servers are stopped whatever happens.
+A share like a hoster's, served by a real Samba, and the databases of a stand-in for SQL Server are backed up into a
+real Azurite, changed, backed up again, checked by Lifeboat and by stock restic, destroyed and brought back, byte for byte
+and row for row. Every command is run as an operator would run it. Exit code 0 when all is as it should be, 1 when
+anything is not, 130 when interrupted. Everything lies in a temporary folder that is removed at the end; servers are stopped whatever happens.
 """
 
 from __future__ import annotations
@@ -33,18 +33,25 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts import demo_share
-from shared.errors import LifeboatError
+from scripts.demo_databases import HOSTING, Databases, running_databases
+from shared.errors import DriverMissing, LifeboatError
 from shared.recovery_point.listing import show_point
 from shared.settings import Settings
 from shared.storage.azure_blobs import AzureBlobStore
 from shared.terminal import bytes_text, duration_text
 from tests.standins import restic
 from tests.standins.azurite import API_VERSION, KEY, PROGRAM, REPOSITORY, Azurite, AzuriteMissing, running_azurite
-from tests.standins.rights_proxy import RightsProxy, running_rights_proxy
+from tests.standins.rights_proxy import LANDING, RightsProxy, running_rights_proxy
 from tests.standins.samba import PASSWORD, USERNAME, Samba, SambaCannotStart
 
-CONTAINERS = ("share", "recovery-points")
-SECRET_SETTINGS = ("LIFEBOAT_SHARE_PASSWORD", "LIFEBOAT_VAULT_KEY", "LIFEBOAT_REPOSITORY_PASSWORD")
+CONTAINERS = ("share", "recovery-points", "databases")
+SECRET_SETTINGS = (
+    "LIFEBOAT_SHARE_PASSWORD",
+    "LIFEBOAT_VAULT_KEY",
+    "LIFEBOAT_REPOSITORY_PASSWORD",
+    "LIFEBOAT_SQL_PASSWORD",
+    "LIFEBOAT_LANDING_KEY",
+)
 INTERRUPTED = 130
 _OTHERS = ("LIFEBOAT_", "AZURE_", "IDENTITY_", "MSI_", "RESTIC_", "FORCE_COLOR")
 """What commands must not inherit from whoever runs the demo."""
@@ -144,6 +151,9 @@ class Demo:
     azurite: Azurite
     proxy: RightsProxy
     account: str
+    databases: Databases | None
+    """None where no ODBC driver is to be had."""
+    landing_url: str
     repository_password: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     lines: list[Line] = field(default_factory=list)
 
@@ -160,6 +170,11 @@ class Demo:
             "LIFEBOAT_VAULT_URL": self.proxy.url(self.account),
             "LIFEBOAT_VAULT_KEY": KEY,
             "LIFEBOAT_REPOSITORY_PASSWORD": self.repository_password,
+            **(
+                {**self.databases.settings(), "LIFEBOAT_LANDING_URL": self.landing_url, "LIFEBOAT_LANDING_KEY": KEY}
+                if self.databases
+                else {}
+            ),
         }
 
     def tell(self) -> None:
@@ -172,6 +187,8 @@ class Demo:
         self.destroyed()
         self.restored(second)
         self.compared()
+        if self.databases:
+            self.database_lost_and_restored(self.databases, second)
 
     # --- steps ---
 
@@ -199,7 +216,20 @@ class Demo:
             f"stored {bytes_text(share['bytes_stored'])}: copies of frameworks are kept once, text is compressed, "
             f"all is encrypted; {ran.calls['put']:,} blobs written, not {share['files']:,}"
         )
+        self.expect_databases(record)
         return record
+
+    def expect_databases(self, record: dict[str, Any]) -> None:
+        if not self.databases:
+            return
+        component = record["components"]["databases"]
+        self.expect(component["status"] == "complete", "the databases are not complete")
+        names = ", ".join(component["databases"])
+        self.screen.good(
+            f"databases beside it: {names}; each BACKUP verified by RESTORE VERIFYONLY and copied into the vault "
+            f"({bytes_text(component['bytes_stored'])}); the moments of all parts lie {record['skew_seconds']:.1f} s "
+            "apart"
+        )
 
     def second_backup(self, first: dict[str, Any]) -> dict[str, Any]:
         self.screen.headline("One file changes, one comes, one goes; the second backup reads only those")
@@ -228,7 +258,7 @@ class Demo:
         ran = self.lifeboat("points", what="points")
         self.expect_code(ran, 0)
         self.expect(ran.output.count(" complete ") >= 2, "not two complete points")
-        self.screen.good("two recovery points, each the whole share")
+        self.screen.good("two recovery points, each with everything that is configured")
 
     def check(self) -> None:
         self.screen.headline("Lifeboat checks the vault: structure, and every stored byte")
@@ -272,7 +302,7 @@ class Demo:
         demo_share.destroy(self.share)
         left = demo_share.count(self.share)
         self.expect((left.files, left.folders) == (0, 0), "the share is not empty")
-        ran = self.lifeboat("backup", what="backup of the emptied share")
+        ran = self.lifeboat("backup", "--only", "share", what="backup of the emptied share")
         self.expect_code(ran, 1)
         record = self.record(ran)
         self.expect("share-shrank" in ran.output, "the reason share-shrank is not told")
@@ -304,6 +334,20 @@ class Demo:
             f"{there.files:,} files and {there.folders:,} folders, {there.bytes:,} bytes: the same names, sizes, times "
             f"of change, and every byte (compared in {duration_text(seconds)})"
         )
+
+    def database_lost_and_restored(self, databases: Databases, newest_good: dict[str, Any]) -> None:
+        self.screen.headline(f"A database is dropped: {HOSTING}. It is brought back by one command")
+        before = databases.contents()
+        databases.drop()
+        self.expect(HOSTING not in databases.names(), f"{HOSTING} is still there")
+        self.screen.says(f"DROP DATABASE {HOSTING}")
+        ran = self.lifeboat("restore", "databases", "--overwrite", what="restore databases")
+        self.expect_code(ran, 0)
+        self.expect(f" of {newest_good['point']} on " in ran.output, "it is not the newest good point that came back")
+        after = databases.contents()
+        self.expect(before == after, "the rows are not those that were there")
+        rows = sum(len(each) for each in after.values())
+        self.screen.good(f"both databases are ONLINE, with the same {rows:,} rows, in {duration_text(ran.seconds)}")
 
     # --- tools of the steps ---
 
@@ -400,8 +444,8 @@ def tell_story(screen: Screen, options: argparse.Namespace) -> None:
         folder = stage.enter_context(_temporary_folder(screen, keep=options.keep))
         share = folder / "share"
         share.mkdir()
-        screen.title("Lifeboat: a file share is backed up, checked, destroyed and brought back")
-        screen.headline("A share like a hoster's, and the servers")
+        screen.title("Lifeboat: a file share and databases are backed up, checked, destroyed and brought back")
+        screen.headline("A share like a hoster's, databases, and the servers")
         demo_share.make_share(share, demo_share.SMALL if options.small else demo_share.REALISTIC)
         there = demo_share.count(share)
         screen.good(
@@ -422,7 +466,8 @@ def tell_story(screen: Screen, options: argparse.Namespace) -> None:
             f"rights: a stand-in of ours before it, port {proxy.port}, does what Azure's role assignment does: the "
             "backup may read and add, never overwrite, and delete only its locks"
         )
-        demo = Demo(screen, folder, share, share_url, azurite, proxy, account)
+        databases, landing_url = _serve_databases(stage, screen, folder, azurite)
+        demo = Demo(screen, folder, share, share_url, azurite, proxy, account, databases, landing_url)
         demo.tell()
         screen.headline("The figures: seconds, start-up included, and requests to the vault")
         screen.table(demo.figures())
@@ -444,6 +489,24 @@ def _serve(stage: contextlib.ExitStack, screen: Screen, share: Path, *, local_fo
     version = said.strip().removeprefix("Version ").partition("-")[0]
     screen.good(f"share: served by Samba {version}, a real SMB server, on loopback, port {samba.port}")
     return samba.url()
+
+
+def _serve_databases(
+    stage: contextlib.ExitStack, screen: Screen, folder: Path, azurite: Azurite
+) -> tuple[Databases | None, str]:
+    """Databases and the landing account, until the stage is cleared; None where no driver could reach them."""
+    try:
+        databases = stage.enter_context(running_databases(folder))
+    except DriverMissing as reason:
+        screen.says(f"databases: NONE, since {reason}. What follows shows the share alone.")
+        return None, ""
+    landing = stage.enter_context(running_rights_proxy(azurite, rights=LANDING))
+    screen.good(
+        f"databases: a STAND-IN for SQL Server (the real one cannot run here), port {databases.server.port}: it speaks "
+        "SQL Server's own protocol with TLS to Microsoft's ODBC driver, and its backups are in a format of its own"
+    )
+    screen.good("landing: a second account of Azurite, into which that server writes by itself, with a SAS")
+    return databases, landing.url(azurite.new_account())
 
 
 def _smbd() -> str:

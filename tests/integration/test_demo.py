@@ -66,7 +66,17 @@ def test_the_demo_shows_the_whole_job_over_smb(temporary: Path) -> None:
     assert "served by Samba" in output
     assert "✗" not in output
     commands = re.findall(r"^   \$ python lifeboat.py (.*)$", output, re.MULTILINE)
-    assert commands == ["backup", "backup", "points", "check --read-data", "backup", "restore share"]
+    assert commands == [
+        "backup",
+        "backup",
+        "points",
+        "check --read-data",
+        "backup --only share",
+        "restore share",
+        "restore databases --overwrite",
+    ]
+    assert "a STAND-IN for SQL Server" in output
+    assert "both databases are ONLINE, with the same 1,500 rows" in output
     assert "share-shrank" in output
     assert "the same names, sizes, times" in output
     assert "no errors were found" in output

@@ -264,7 +264,7 @@ def test_people_are_told_what_each_database_came_to(bench: Bench) -> None:
         r"appservice_hosting: complete; COPY_ONLY full of \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, .*, verified", out
     )
     code, out, _ = bench.command.people("points")
-    assert re.search(r"databases complete\s+\(appservice_hosting", out)
+    assert "databases complete (3)" in out
 
 
 def test_no_sas_is_in_a_record_an_output_or_a_message(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,66 @@
+"""The databases of the demo: what App Service has, in a stand-in for SQL Server, and what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.databases.driver import choose_driver
+from tests.standins.certificate import make_certificate
+from tests.standins.sqlserver import Login, SqlServer, running_sql_server
+
+HOSTING, METERING = "appservice_hosting", "appservice_metering"
+LOGIN, PASSWORD = "lifeboat", "Loopback-only-2"
+SITES = 500
+FILLER_BYTES = 24 << 20
+
+
+@dataclass(frozen=True)
+class Databases:
+    """A running stand-in with the databases in it, and how a command reaches them."""
+
+    server: SqlServer
+    certificate: Path
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "LIFEBOAT_SQL_SERVER": f"127.0.0.1,{self.server.port}",
+            "LIFEBOAT_SQL_USERNAME": LOGIN,
+            "LIFEBOAT_SQL_PASSWORD": PASSWORD,
+            "LIFEBOAT_SQL_SERVER_CERTIFICATE": str(self.certificate),
+        }
+
+    def contents(self) -> dict[str, list[tuple[object, ...]]]:
+        """Every row, by database."""
+        return {
+            HOSTING: self.server.query(HOSTING, "SELECT id, name, plan_name FROM sites ORDER BY id"),
+            METERING: self.server.query(METERING, "SELECT id, site, bytes FROM usage ORDER BY id"),
+        }
+
+    def drop(self) -> None:
+        self.server.execute("master", f"DROP DATABASE {HOSTING}")
+
+    def names(self) -> list[str]:
+        return [str(name) for (name,) in self.server.query("master", "SELECT name FROM sys.databases")]
+
+
+@contextlib.contextmanager
+def running_databases(folder: Path) -> Iterator[Databases]:
+    """The stand-in, until the block ends. ``DriverMissing`` where no ODBC driver could reach it."""
+    choose_driver(None)
+    certificate = make_certificate(folder)
+    with running_sql_server(certificate, name="SQL01") as server:
+        for name in (HOSTING, METERING):
+            server.add_database(name, recovery="SIMPLE", filler_bytes=FILLER_BYTES)
+        server.execute(HOSTING, "CREATE TABLE sites (id int PRIMARY KEY, name nvarchar(100), plan_name nvarchar(20))")
+        server.execute(METERING, "CREATE TABLE usage (id int PRIMARY KEY, site int, bytes bigint)")
+        sites = ", ".join(
+            f"({number}, N'site-{number}.contoso.example', N'S{number % 3 + 1}')" for number in range(SITES)
+        )
+        server.execute(HOSTING, f"INSERT INTO sites (id, name, plan_name) VALUES {sites}")
+        usage = ", ".join(f"({number}, {number % SITES}, {number * 104_729})" for number in range(2 * SITES))
+        server.execute(METERING, f"INSERT INTO usage (id, site, bytes) VALUES {usage}")
+        server.add_login(Login(LOGIN, PASSWORD, sysadmin=True))
+        yield Databases(server, certificate.chain)
