@@ -1,9 +1,10 @@
 """The main job, seen once on real parts: ``make demo``.
 
 A share like a hoster's, served by a real Samba, and the databases of a stand-in for SQL Server are backed up into a
-real Azurite, changed, backed up again, checked by Lifeboat and by stock restic, destroyed and brought back, byte for byte
-and row for row. Every command is run as an operator would run it. Exit code 0 when all is as it should be, 1 when
-anything is not, 130 when interrupted. Everything lies in a temporary folder that is removed at the end; servers are stopped whatever happens.
+real Azurite, changed, backed up again, checked by Lifeboat and by stock restic, destroyed and brought back, byte for
+byte and row for row. Every command is run as an operator would run it. Exit code 0 when all is as it should be, 1 when
+anything is not, 130 when interrupted. Everything lies in a temporary folder that is removed at the end; servers are
+stopped whatever happens.
 """
 
 from __future__ import annotations
@@ -444,7 +445,7 @@ def tell_story(screen: Screen, options: argparse.Namespace) -> None:
         folder = stage.enter_context(_temporary_folder(screen, keep=options.keep))
         share = folder / "share"
         share.mkdir()
-        screen.title("Lifeboat: a file share and databases are backed up, checked, destroyed and brought back")
+        screen.title("Lifeboat: a share and databases, backed up, checked, destroyed, brought back")
         screen.headline("A share like a hoster's, databases, and the servers")
         demo_share.make_share(share, demo_share.SMALL if options.small else demo_share.REALISTIC)
         there = demo_share.count(share)

@@ -80,7 +80,7 @@ class DatabaseBackups:
     open_connection: Callable[[], Connection]
     medium: Medium
     history: Mapping[str, Sequence[BackupSet]]
-    """Recorded backups by database."""
+    """Recorded backups by database, as it is named in the settings."""
     held_certificates: frozenset[str] = frozenset()
     """Thumbprints (hex, upper case) of certificates whose private key is kept."""
     progress: Progress = field(default_factory=Progress)
@@ -185,7 +185,7 @@ class DatabaseBackups:
     def _for_point(self, facts: DatabaseFacts, outcome: Outcome) -> None:
         outcome.recovery_model = facts.recovery_model
         secondary = self._as_replica(facts)
-        ours = self._ours(facts.name)
+        ours = self._ours(outcome)
         if self.settings.own_log_chain and not secondary:
             plan = chains.next_for_point(
                 facts, ours, full_every=timedelta(seconds=self.settings.full_every_seconds), now=datetime.now(UTC)
@@ -193,23 +193,29 @@ class DatabaseBackups:
         else:
             plan = chains.Next(BackupType.FULL, copy_only=True, why="COPY_ONLY: the log chain is somebody else's")
             self._note_missing_log_backups(facts, outcome)
-        self._take(facts, plan, outcome)
+        made = self._take(facts, plan, outcome)
+        base = chains.newest_base(ours)
+        if made.kind is BackupType.DIFFERENTIAL and base is not None and made.differential_base_guid != base.uuid:
+            self._instead_a_full(outcome, "a full backup of another tool came in between")
 
     def _log(self, facts: DatabaseFacts, outcome: Outcome) -> None:
         outcome.recovery_model = facts.recovery_model
         self._as_replica(facts)
-        plan = chains.next_log(facts, self._ours(facts.name))
+        plan = chains.next_log(facts, self._ours(outcome))
         if plan is None:
             outcome.notes.append(f"no log backup: the recovery model is {facts.recovery_model}")
             return
         made = self._take(facts, plan, outcome)
-        if made.kind is BackupType.LOG and not chains.continues(made, self._ours(facts.name, without=made)):
-            broken = "a log backup of another tool came in between"
-            self._take(self._facts(facts.name), chains.Next(BackupType.FULL, False, broken, broken), outcome)
+        if made.kind is BackupType.LOG and not chains.continues(made, self._ours(outcome, without=made)):
+            self._instead_a_full(outcome, "a log backup of another tool came in between")
 
-    def _ours(self, name: str, without: BackupSet | None = None) -> list[BackupSet]:
-        made = self.outcomes[name].backups if name in self.outcomes else []
-        return [each for each in (*self.history.get(name, ()), *made) if each is not without]
+    def _instead_a_full(self, outcome: Outcome, broken: str) -> None:
+        """What was just made is of no use by itself."""
+        self._take(self._facts(outcome.name), chains.Next(BackupType.FULL, False, broken, broken), outcome)
+
+    def _ours(self, outcome: Outcome, without: BackupSet | None = None) -> list[BackupSet]:
+        recorded = self.history.get(outcome.name, ())
+        return [each for each in (*recorded, *outcome.backups) if each is not without]
 
     def _as_replica(self, facts: DatabaseFacts) -> bool:
         """Whether the database is a secondary here; ``DatabaseError`` where that cannot be backed up."""

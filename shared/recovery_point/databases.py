@@ -18,7 +18,7 @@ from shared.databases.logins import read_logins
 from shared.databases.medium import REPOSITORY, Depot, DiskMedium, Medium, UrlMedium
 from shared.databases.runner import Progress
 from shared.databases.tsql import quote_name
-from shared.errors import LifeboatError, StorageError
+from shared.errors import Damaged, LifeboatError, StorageError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository
 from shared.repository.trees import parse_rfc3339, rfc3339
@@ -42,18 +42,22 @@ _EVENTS = {
 
 def sets_of(point: RecoveryPoint) -> list[BackupSet]:
     """All backups that a point holds. ``Damaged``."""
-    databases = point.components.get("databases", {}).get("databases", {})
-    return [BackupSet.from_json(document, point.point) for each in databases.values() for document in each["backups"]]
+    try:
+        documents = [document for each in point.databases.values() for document in each["backups"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"the databases in {point.point} cannot be read: {error!r}", remedy="Run 'check'.") from error
+    return [BackupSet.from_json(document, point.point) for document in documents]
 
 
 def read_sets(points: Iterable[RecoveryPoint], wanted: Sequence[str]) -> dict[str, list[BackupSet]]:
-    """Backups by database, from ``points``, newest first, as far back as the newest full of each that is not
-    COPY_ONLY."""
+    """Backups by database, as it is named in ``wanted``, from ``points``, newest first, as far back as the newest full
+    of each that is not COPY_ONLY."""
     history: dict[str, list[BackupSet]] = {name: [] for name in wanted}
+    named = {name.casefold(): name for name in wanted}
     for point in points:
         for each in sets_of(point):
-            if each.database in history:
-                history[each.database].append(each)
+            if each.database.casefold() in named:
+                history[named[each.database.casefold()]].append(each)
         if all(newest_base(sets) is not None or name.lower() == "master" for name, sets in history.items()):
             break
     return history

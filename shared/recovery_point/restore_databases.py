@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -130,15 +130,13 @@ def restore_databases(
 
 def parse_moment(text: str) -> datetime:
     """Aware UTC. ``UsageError`` for what is not ISO 8601 with an offset or ``Z``."""
-    try:
+    with suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise UsageError(
-            f"--at {text!r} is no moment", remedy="Write it as 2026-11-25T13:00:00Z, or with an offset: ...+01:00."
-        )
-    return moment.astimezone(UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    raise UsageError(
+        f"--at {text!r} is no moment", remedy="Write it as 2026-11-25T13:00:00Z, or with an offset: ...+01:00."
+    )
 
 
 def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list[str]]:

@@ -15,6 +15,7 @@ from tests.standins.sqlserver.media import (
     DeviceWriter,
     FileWriter,
     NotMedia,
+    NullWriter,
     StoredSet,
     cannot_open,
     container_of,
@@ -91,6 +92,8 @@ def _path(instance: Instance, target: Target) -> Path:
 def open_writer(instance: Instance, target: Target, options: Options) -> DeviceWriter:
     if target.kind == "URL":
         return BlobWriter(blob_access(instance, target.name), overwrite="FORMAT" in options)
+    if target.name.upper() == "NUL":
+        return NullWriter()
     path = _path(instance, target)
     overwrite = "FORMAT" in options or "INIT" in options
     return FileWriter(target.name, path, instance.backup_space, overwrite=overwrite)

@@ -245,6 +245,19 @@ class FileWriter:
             self._path.unlink(missing_ok=True)
 
 
+class NullWriter:
+    """``TO DISK = 'NUL'``: a backup that counts, and whose bytes nobody keeps."""
+
+    def write(self, data: bytes) -> None:
+        return
+
+    def commit(self) -> None:
+        return
+
+    def abort(self, *, orderly: bool) -> None:
+        return
+
+
 def _framed(document: Mapping[str, object]) -> bytes:
     raw = json.dumps(document).encode()
     return struct.pack("<I", len(raw)) + raw
