@@ -14,10 +14,12 @@ from shared.databases.backup_set import BackupSet
 from shared.databases.chains import NoChain, chain_at, newest_base
 from shared.databases.connection import Connection
 from shared.databases.disk_folder import DiskFolder
+from shared.databases.disk_medium import DiskMedium
 from shared.databases.logins import read_logins
-from shared.databases.medium import REPOSITORY, Depot, DiskMedium, Medium, UrlMedium
+from shared.databases.medium import REPOSITORY, Depot, Medium
 from shared.databases.runner import Progress
 from shared.databases.tsql import quote_name
+from shared.databases.url_medium import UrlMedium
 from shared.errors import Damaged, LifeboatError, StorageError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from shared.errors import Damaged, StorageError
-
-if TYPE_CHECKING:
-    from shared.storage.azure_blobs import AzureBlobStore
-    from shared.storage.retrying import RetryingStore
+from shared.storage.retrying import RetryingStore
 
 LARGEST_COPY_BYTES = 5000 << 20
 """What one Put Blob From URL may carry."""
@@ -34,8 +31,16 @@ class CopySource:
         return f"CopySource(by {'token' if self.authorization else 'SAS'})"
 
 
+class CopyingService(Protocol):
+    """A container whose service copies; ``azure_blobs.AzureBlobStore`` is one."""
+
+    def copy_from(self, name: str, source: CopySource, *, size_bytes: int) -> bool:
+        """One request; what it promises is what ``copy_blob`` does, without the look afterwards."""
+        ...
+
+
 def copy_blob(
-    service: AzureBlobStore, retrying: RetryingStore, name: str, source: CopySource, *, size_bytes: int
+    service: CopyingService, retrying: RetryingStore, name: str, source: CopySource, *, size_bytes: int
 ) -> bool:
     """Make ``name`` of the ``size_bytes`` at ``source``, whole or not at all, and look at its length afterwards.
 

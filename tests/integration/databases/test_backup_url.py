@@ -113,7 +113,7 @@ def test_express_and_old_versions_are_told_to_use_the_other_mode(bench: Bench) -
 def test_a_big_database_is_striped_so_that_each_blob_can_be_copied(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.databases.medium.STRIPE_BYTES", 4 << 20)
+    monkeypatch.setattr("shared.databases.url_medium.STRIPE_BYTES", 4 << 20)
     bench.server.add_database("big", filler_bytes=9 << 20)
     bench.server.add_login(backup_login(("big",)))
     bench.command.set(SQL_DATABASES="big")
