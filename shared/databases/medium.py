@@ -26,11 +26,11 @@ Json = dict[str, Any]
 
 OUR_PREFIX = "lifeboat-"
 """What containers, credentials and files that we make begin with; nothing else is ever dropped."""
-LEFT_OVER_AFTER = timedelta(days=2)
-"""What an earlier run left behind is cleared away when it is older: no run lasts that long."""
+LEFT_OVER_AFTER = timedelta(days=8)
+"""What an earlier run left behind is cleared away when it is older: no SAS, and so no run, lasts that long."""
 BLOBS, REPOSITORY = "blobs", "repository"
 
-_RUN = re.compile(OUR_PREFIX + r"(\d{8}t\d{6}z)-[0-9a-f]{6}")
+_RUN = re.compile(OUR_PREFIX + r"(\d{8}t\d{6}z)-[0-9a-f]{6}(?=-|\Z)")
 
 
 def new_run(now: datetime) -> str:

@@ -20,7 +20,7 @@ from shared.databases.backup_set import BackupSet, from_header
 from shared.databases.chains import Chain
 from shared.databases.connection import Connection
 from shared.databases.inspection import VERSION_NAMES, DatabaseFacts, ServerFacts
-from shared.databases.medium import BLOBS, Medium
+from shared.databases.medium import BLOBS, LEFT_OVER_AFTER, Medium
 from shared.databases.runner import Progress, Runner
 from shared.databases.statements import BackupType, Devices
 from shared.databases.tsql import LONGEST_NAME
@@ -222,8 +222,8 @@ class DatabaseRestores:
         except StorageForbidden as error:
             self.medium.leave(devices)
             self.notes.append(
-                f"the tail of the log of {target} stays at {', '.join(devices.names)}, since it could not be "
-                f"brought into the vault: {error}"
+                f"the tail of the log of {target} stays at {', '.join(devices.names)} for "
+                f"{LEFT_OVER_AFTER.days} days, since it could not be brought into the vault: {error}"
             )
             return None
 

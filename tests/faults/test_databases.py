@@ -376,7 +376,7 @@ def test_1_a_run_that_is_killed_in_the_middle_leaves_what_the_next_one_clears(be
     bench.as_restorer()
     assert bench.command("restore", "databases", "--as", "_back").code == 0
     assert rows(bench.server, f"{HOSTING}_back") == BEFORE
-    old = datetime.now(UTC) - timedelta(days=3)
+    old = datetime.now(UTC) - timedelta(days=9)
     assert left.startswith("lifeboat-")
     stale = f"lifeboat-{old:%Y%m%dt%H%M%Sz}-ab12cd"
     name = f"{bench.landing.url}/{stale}"
