@@ -267,8 +267,8 @@ def _backup_header(day: int) -> bytes:
 def sql_compressed(backup: Iterable[bytes]) -> list[bytes]:
     """What stands in for MS_XPRESS: each MiB of the stream by itself, zlib at level 1, behind its two lengths.
 
-    It flatters SQL Server: XPRESS has no entropy coding, and what it makes is longer, even after the repository's zstd,
-    which then costs CPU that is spared here; and no block holds anything that differs from day to day by itself.
+    It flatters SQL Server: plain XPRESS has no entropy coding, and what it makes is longer, even after the repository's
+    zstd, which then costs CPU that is spared here; and no block holds anything that differs from day to day by itself.
     """
     stream = memoryview(b"".join(backup))
     blocks = []
