@@ -199,14 +199,16 @@ def test_a_stale_listing_loses_nothing_fault_13(folders: FolderVault, share: Pat
 
 
 def _packs(folders: FolderVault, *, trees: bool) -> list[str]:
+    """Names of packs, the largest first: of data packs that with the files' content, before that of fingerprints."""
     repository = Repository.open(folders.judge(), PASSWORD)
     repository.load_index()
-    found = set()
+    sizes: dict[str, int] = {}
     for blob_id in repository.index.blob_ids(tree=trees):
         location = repository.index.find(blob_id, tree=trees)
         assert location is not None
-        found.add(f"data/{location.pack.hex()[:2]}/{location.pack.hex()}")
-    return sorted(found)
+        name = f"data/{location.pack.hex()[:2]}/{location.pack.hex()}"
+        sizes[name] = sizes.get(name, 0) + location.length
+    return sorted(sizes, key=lambda name: sizes[name], reverse=True)
 
 
 @pytest.mark.parametrize("trees", [False, True], ids=["data", "trees"])
