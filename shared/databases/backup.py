@@ -10,7 +10,8 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from shared.databases import chains, inspection, statements
 from shared.databases.backup_set import BackupSet, from_header, json_safe
 from shared.databases.connection import Connection, Row
+from shared.databases.grants import BACKUP_SERVER_PERMISSIONS, CREDENTIAL_PERMISSION
 from shared.databases.inspection import DatabaseFacts, ServerFacts
 from shared.databases.medium import Medium
 from shared.databases.runner import Progress, Runner
@@ -45,6 +47,8 @@ FAILOVER_SECONDS = 90.0
 FAILOVER_POLL_SECONDS = 3.0
 STILL_RUNNING_SECONDS = 60.0
 MASTER = "master"
+ENDED_ABNORMALLY = 3013
+"""What follows every error of BACKUP and RESTORE."""
 
 _NOT_IN_A_LABEL = re.compile(r"[^A-Za-z0-9_-]+")
 _AGAIN = frozenset({3201, 3202, 3203, 3271, 0})
@@ -151,7 +155,8 @@ class DatabaseBackups:
             self._connection = self.open_connection()
             self.server = inspection.inspect(self._connection)
             self._require_mode(self.server)
-            self.medium.attach(self._connection)
+            with self._naming_permissions({}):
+                self.medium.attach(self._connection)
 
     def _reconnect(self, lost: LifeboatError) -> None:
         """To whoever is the server now; ``lost`` is raised when nobody is in time."""
@@ -170,6 +175,26 @@ class DatabaseBackups:
                 self.sleep(FAILOVER_POLL_SECONDS)
             else:
                 return
+
+    @contextmanager
+    def _naming_permissions(self, database: Mapping[str, str]) -> Iterator[None]:
+        """A refusal names each permission that is missing: the server, or FreeTDS, may say no more than that it
+        refused."""
+        try:
+            yield
+        except DatabaseError as error:
+            if not isinstance(error, PermissionMissing) and error.number != ENDED_ABNORMALLY:
+                raise
+            needed = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if self.settings.mode == "url" else [])]
+            missing = inspection.missing_permissions(self.connection, needed, database)
+            if not missing:
+                raise
+            raise PermissionMissing(
+                f"{self.connection.username} lacks {', '.join(missing)}: {error}",
+                remedy="Run the T-SQL that 'runbook --grants' prints.",
+                number=error.number,
+                database=error.database,
+            ) from error
 
     def _require_mode(self, server: ServerFacts) -> None:
         if self.settings.mode == "url" and not server.has_backup_to_url:
@@ -267,9 +292,11 @@ class DatabaseBackups:
         if plan.broken:
             outcome.notes.append(f"chain broken: {plan.broken}; answered by a full backup")
             emit(Event.DATABASE_CHAIN_BROKEN, database=facts.name, why=plan.broken)
+        what = "BACKUP LOG" if plan.kind is BackupType.LOG else "BACKUP DATABASE"
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._take_once(facts, plan, outcome)
+                with self._naming_permissions({facts.name: what}):
+                    return self._take_once(facts, plan, outcome)
             except StatementCancelled:
                 raise
             except DatabaseError as error:

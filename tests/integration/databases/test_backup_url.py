@@ -163,8 +163,18 @@ def test_a_missing_permission_is_named(bench: Bench) -> None:
     assert answer.code == 3
     (reason,) = answer.reasons
     assert (reason["code"], reason["database"]) == ("database-failed", METERING)
-    assert "BACKUP DATABASE" in reason["message"]
+    assert f"lifeboat lacks BACKUP DATABASE in {METERING}: " in reason["message"]
     assert "runbook --grants" in reason["remedy"]
+
+
+def test_without_the_right_to_make_credentials_the_point_fails_and_names_it(bench: Bench) -> None:
+    login = backup_login()
+    permissions = login.server_permissions - {"ALTER ANY CREDENTIAL"}
+    bench.server.add_login(Login(**{**vars(login), "server_permissions": permissions}))
+    answer = bench.command("backup")
+    assert (answer.code, answer.status) == (1, "failed")
+    assert "lifeboat lacks ALTER ANY CREDENTIAL: " in answer.reasons[0]["message"]
+    assert bench.landed() == []
 
 
 def test_without_msdb_the_record_rests_on_the_media(bench: Bench) -> None:
