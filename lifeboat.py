@@ -210,7 +210,7 @@ def restore_databases(
     as_json: AsJson = False,
 ) -> int:
     """Bring back the databases."""
-    from shared.databases.runner import Progress
+    from shared.databases.progress import Progress
     from shared.recovery_point.restore_databases import DatabasesRestoreRequest
     from shared.recovery_point.restore_databases import restore_databases as run
 
@@ -261,7 +261,7 @@ def drill(
     as_json: AsJson = False,
 ) -> int:
     """Restore the databases on the drill server, check them, and throw them away."""
-    from shared.databases.runner import Progress
+    from shared.databases.progress import Progress
     from shared.recovery_point.drill import drill as run
 
     done = Progress()

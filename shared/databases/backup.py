@@ -22,7 +22,8 @@ from shared.databases.connection import Connection, Row
 from shared.databases.grants import BACKUP_SERVER_PERMISSIONS, CREDENTIAL_PERMISSION
 from shared.databases.inspection import DatabaseFacts, ServerFacts
 from shared.databases.medium import Medium
-from shared.databases.runner import Progress, Runner
+from shared.databases.progress import Progress
+from shared.databases.runner import Runner
 from shared.databases.statements import BackupType
 from shared.errors import (
     Damaged,

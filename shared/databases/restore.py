@@ -21,7 +21,8 @@ from shared.databases.chains import Chain
 from shared.databases.connection import Connection
 from shared.databases.inspection import VERSION_NAMES, DatabaseFacts, ServerFacts
 from shared.databases.medium import BLOBS, LEFT_OVER_AFTER, Medium
-from shared.databases.runner import Progress, Runner
+from shared.databases.progress import Progress
+from shared.databases.runner import Runner
 from shared.databases.statements import BackupType, Devices
 from shared.databases.tsql import LONGEST_NAME
 from shared.errors import DatabaseError, LifeboatError, PermissionMissing, StorageForbidden, UsageError

@@ -7,18 +7,12 @@ from dataclasses import dataclass
 
 from shared.databases import statements
 from shared.databases.connection import Answer, Connection, Message, Row
+from shared.databases.progress import Progress
 from shared.databases.statements import Devices
 from shared.errors import DatabaseError
 
 VALID = 3262
 """``The backup set on file %d is valid.``"""
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a person is shown."""
-
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

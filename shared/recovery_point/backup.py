@@ -10,16 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared import VERSION
-from shared.databases.runner import Progress as DatabasesProgress
+from shared.databases.progress import Progress as DatabasesProgress
 from shared.errors import Cancelled, ContainerMissing, RepositoryLocked, SettingsError, SourceError, UsageError
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
-from shared.recovery_point.databases import DatabasesComponent, read_sets
-from shared.recovery_point.databases import tell as tell_databases
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
 from shared.recovery_point.share import History, ScanAhead, ShareComponent, read_history
 from shared.repository.initialise import choose_passwords, open_or_initialise
@@ -31,6 +29,9 @@ from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
 
 COMPONENTS = ("databases", "share", "secrets")
+if TYPE_CHECKING:
+    from shared.recovery_point.databases import DatabasesComponent
+
 Json = dict[str, Any]
 
 
@@ -120,6 +121,8 @@ class Backup:
         if sql is None:
             yield None
             return
+        from shared.recovery_point.databases import DatabasesComponent, read_sets  # not needed for a share alone
+
         with (
             DatabasesComponent(
                 settings=sql,
@@ -343,6 +346,8 @@ def _tell(point: RecoveryPoint) -> None:
         sizes = {key: share[key] for key in ("files", "bytes_read", "bytes_stored") if key in share}
         emit(_EVENTS[share["status"]][1], point=point.point, **sizes)
     if "databases" in point.components:
+        from shared.recovery_point.databases import tell as tell_databases
+
         tell_databases(point.components["databases"], point.point)
     emit(
         _EVENTS[point.status][0],

@@ -17,7 +17,7 @@ from shared.databases.disk_folder import DiskFolder
 from shared.databases.disk_medium import DiskMedium
 from shared.databases.logins import read_logins
 from shared.databases.medium import REPOSITORY, Depot, Medium
-from shared.databases.runner import Progress
+from shared.databases.progress import Progress
 from shared.databases.tsql import quote_name
 from shared.databases.url_medium import UrlMedium
 from shared.errors import Damaged, LifeboatError, StorageError

@@ -15,8 +15,8 @@ import orjson
 from shared import VERSION
 from shared.databases.chains import Chain
 from shared.databases.inspection import server_name
+from shared.databases.progress import Progress
 from shared.databases.restore import DatabaseRestores
-from shared.databases.runner import Progress
 from shared.errors import LifeboatError, SettingsError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import RecoveryPoint

@@ -14,8 +14,8 @@ from shared import VERSION
 from shared.databases.backup_set import BackupSet
 from shared.databases.chains import Chain, chain_at, chain_to
 from shared.databases.medium import REPOSITORY, Depot
+from shared.databases.progress import Progress
 from shared.databases.restore import DatabaseRestores, Planned, Restored
-from shared.databases.runner import Progress
 from shared.errors import LifeboatError, StorageForbidden, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.databases import connect, open_medium, sets_of

@@ -6,7 +6,8 @@ import pytest
 
 from shared.databases import statements
 from shared.databases.connection import Message
-from shared.databases.runner import Progress, Runner
+from shared.databases.progress import Progress
+from shared.databases.runner import Runner
 from shared.databases.statements import Devices
 from shared.errors import DatabaseError
 from tests.unit.databases.answers import Reply, connection
