@@ -20,7 +20,7 @@ import typer
 
 from shared.errors import LifeboatError, UsageError
 from shared.settings import Settings
-from shared.terminal import Meter, bytes_text, console, duration_text, message, progress, result
+from shared.terminal import Meter, bytes_text, console, duration_text, interruptible, message, progress, result
 
 Json = dict[str, Any]
 
@@ -217,7 +217,7 @@ def restore_databases(
     done = Progress()
     request = DatabasesRestoreRequest(point, to, suffix, at, overwrite, dry_run, checkdb)
     with progress(Meter(None, "restoring", beside=lambda: done.text), quiet=as_json):
-        restored = run(Settings.from_environment(), request, progress=done)
+        restored = interruptible(lambda check: run(Settings.from_environment(), request, progress=done, check=check))
     answer = {
         "status": restored.status,
         "reasons": restored.reasons,
@@ -266,7 +266,11 @@ def drill(
 
     done = Progress()
     with progress(Meter(None, "drill", beside=lambda: done.text), quiet=as_json):
-        drilled = run(Settings.from_environment(), point, on_production=on_production, progress=done)
+        drilled = interruptible(
+            lambda check: run(
+                Settings.from_environment(), point, on_production=on_production, progress=done, check=check
+            )
+        )
     answer = {
         "status": drilled.status,
         "reasons": drilled.reasons,

@@ -6,13 +6,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from shared.errors import printable
+from shared.errors import Cancelled, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+T = TypeVar("T")
 
 REFRESH_SECONDS = 0.2
 QUIET_LINE_SECONDS = 15.0
@@ -51,6 +54,28 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
+
+
+def interruptible(run: Callable[[Callable[[], None]], T]) -> T:
+    """``run`` in a thread of its own, given a ``check`` that raises ``Cancelled`` after Ctrl-C.
+
+    A statement of SQL Server blocks the thread that waits for it, and Ctrl-C is heard by the main thread alone. What
+    ``run`` returns or raises, when it has put in order what it was at, comes back here.
+    """
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise Cancelled("interrupted", remedy="Run it again.")
+
+    with ThreadPoolExecutor(1, "run") as pool:
+        future = pool.submit(run, check)
+        while not future.done():
+            try:
+                wait([future], REFRESH_SECONDS)
+            except KeyboardInterrupt:
+                stop.set()
+        return future.result()
 
 
 class Meter:

@@ -272,14 +272,8 @@ class DatabaseRestores:
                 runner.long(line, target, f"restoring {target} ({number} of {len(lines)} backups)")
             runner.long(statements.recover(target), target, f"recovering {target}")
         except LifeboatError as error:
-            state = self._after_a_failure(planned)
-            if isinstance(error, DatabaseError):
-                raise type(error)(
-                    f"{error} ({state})",
-                    remedy=error.remedy or "Run the restore again.",
-                    number=error.number,
-                    database=target,
-                ) from error
+            error.args = (f"{error} ({self._after_a_failure(planned)})",)
+            error.remedy = error.remedy or "Run the restore again."
             raise
 
     def _begin(self, planned: Planned, line: str, runner: Runner) -> None:

@@ -17,7 +17,7 @@ from shared.databases.chains import Chain
 from shared.databases.inspection import server_name
 from shared.databases.progress import Progress
 from shared.databases.restore import DatabaseRestores
-from shared.errors import LifeboatError, SettingsError, UsageError
+from shared.errors import Cancelled, LifeboatError, SettingsError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.restore_databases import choose_chains, choose_point, open_restores, reason
@@ -86,6 +86,8 @@ def drill(
         total = 0.0
         for name, chain in chains.items():
             total += _one(restores, name, chain, result)
+            if any(each["code"] == Cancelled.code for each in result.reasons):
+                break
         result.rto_seconds = round(total, 3) if any(each["result"] == "pass" for each in result.checks) else None
         result.notes += restores.medium.notes
         _write(vault, result, began)

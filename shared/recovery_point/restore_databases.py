@@ -16,7 +16,7 @@ from shared.databases.chains import Chain, chain_at, chain_to
 from shared.databases.medium import REPOSITORY, Depot
 from shared.databases.progress import Progress
 from shared.databases.restore import DatabaseRestores, Planned, Restored
-from shared.errors import LifeboatError, StorageForbidden, UsageError
+from shared.errors import Cancelled, LifeboatError, StorageForbidden, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.databases import connect, open_medium, sets_of
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
@@ -116,6 +116,8 @@ def restore_databases(
                 if error.exit_code == 2:
                     raise
                 result.reasons.append(reason(error, each.database))
+                if isinstance(error, Cancelled):
+                    break
             else:
                 result.restored.append(done)
         if restores.tails:
