@@ -25,6 +25,8 @@ from shared.settings import ShareSettings
 
 SNAPSHOTS_TRIED = 5
 """How many of the newest snapshots are looked at for one that can be compared with; databases' are not counted."""
+SNAPSHOTS_LOADED = 40
+"""How many are loaded for that, those of databases too: there may be thousands, by log backups."""
 AHEAD_SECONDS = 60.0
 """How old the listing may be when the lock is held."""
 REASONS_LISTED = 100
@@ -227,14 +229,16 @@ class ShareComponent:
         if ids and ids[0] == history.newest:
             return history.newest
         tried = 0
-        for snapshot_id in (each for each in ids if each not in history.suspect):
+        for snapshot_id in [each for each in ids if each not in history.suspect][:SNAPSHOTS_LOADED]:
             if tried == SNAPSHOTS_TRIED:
                 break
             try:
                 snapshot = load_snapshot(self.repository, snapshot_id)
             except Damaged:
                 continue
-            tried += DATABASE_TAG not in snapshot.tags
+            if DATABASE_TAG in snapshot.tags:
+                continue
+            tried += 1
             if (snapshot.hostname, snapshot.paths) == name:
                 return snapshot_id
         return history.newest if history.newest in ids else None
