@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from shared.errors import DatabaseError, SourceChanged, SourceError, TargetError
+from shared.errors import DatabaseError, LifeboatError, SourceChanged, SourceError, TargetError
 from shared.settings import DiskSettings
 from shared.smb.client import SmbClient
 from shared.smb.endpoint import SmbEndpoint
@@ -64,7 +64,8 @@ class DiskFolder:
         return found
 
     def size(self, name: str) -> int | None:
-        """Bytes, as an open of the file says, which is never stale; None where there is no such file."""
+        """Bytes, as an open of the file says, which is never stale; None where there is no such file. ``TargetError``
+        where the server does not let us see."""
         with self._naming(name):
             found = self._client.stat(name)
         return None if found is None else found.size
@@ -84,7 +85,8 @@ class DiskFolder:
 
     def write(self, name: str, pieces: Iterable[bytes]) -> int:
         """Make the file, under a temporary name until it is whole, and return its bytes. ``TargetError`` where the
-        server does not let us, or has no room; then nothing of it is left. What ``pieces`` raises passes."""
+        server does not let us, has no room, or the connection was lost, over which nothing is resumed. What ``pieces``
+        raises passes. Either way nothing of the file is left, unless the server cannot be reached any more."""
         temporary = f"{name}{TEMPORARY_SUFFIX}"
         with self._naming(name):
             try:
@@ -95,7 +97,8 @@ class DiskFolder:
                     written = writer.position
                 self._client.rename(temporary, name, replace=True)
             except BaseException:
-                self._client.delete(temporary)
+                with suppress(LifeboatError, FileUnwritable):  # what happened before is what is told
+                    self._client.delete(temporary)
                 raise
         return written
 
