@@ -58,11 +58,14 @@ def store_files(
     path: str,
     check: Callable[[], None] = lambda: None,
 ) -> StoredFiles:
-    """Store the files and write their snapshot. ``path`` is absolute; its last part names the folder.
+    """Store the files and write their snapshot. ``path`` is absolute; its last part names the folder. Names of files
+    are unique.
 
-    The caller holds a lock on the repository and has loaded its index. May run beside other writers. Memory does not
-    grow with the files' sizes. ``Damaged`` when a pack that the snapshot needs is not in the vault: then no snapshot is
-    written. What ``files`` and ``check`` raise passes; what is stored by then is used again by the next run.
+    The caller holds a lock on the repository and has loaded its index. Others may write at the same time, each through
+    a ``Repository`` of its own: through this one they would be counted on for blobs that no index of theirs names yet.
+    Memory does not grow with the files' sizes. ``Damaged`` when a pack that the snapshot needs is not in the vault:
+    then no snapshot is written. What ``files`` and ``check`` raise passes; what is in the vault by then is used again
+    by the next call with the same ``Repository``, and by the next run as far as it was indexed, every half minute.
     """
     began_ns = time.time_ns()
     nodes: list[tuple[bytes, bytes]] = []
