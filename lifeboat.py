@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from shared.errors import LifeboatError, UsageError
+from shared.errors import Cancelled, LifeboatError, UsageError
 from shared.settings import Settings
 from shared.terminal import Meter, bytes_text, console, duration_text, interruptible, message, progress, result
 
@@ -89,6 +89,7 @@ def backup(
         "components": {name: _component(component) for name, component in point.components.items()},
         "skew_seconds": point.skew_seconds,
         "duration_seconds": point.duration_seconds,
+        "gone": point.gone,
     }
     if not as_json:
         _tell_reasons(point.reasons)
@@ -101,6 +102,13 @@ def backup(
                 f"snapshot {share['snapshot'][:8]}"
             )
         _tell_databases(point.databases)
+        for note in point.components.get("databases", {}).get("notes", ()):
+            message(note)
+        if point.gone:
+            message(
+                f"not whole: {', '.join(point.gone)} of the whole point before is not configured any more; if that is "
+                f"meant: backup {' '.join(f'--without {name}' for name in point.gone)}"
+            )
     return _answer(answer, as_json)
 
 
@@ -328,11 +336,14 @@ def check(
         "packs": done.packs,
         "packs_read": done.packs_read,
         "bytes_read": done.bytes_read,
+        "database_backups": checked.database_backups,
     }
     if not as_json:
         _tell_reasons(checked.reasons)
         read = f", {done.packs_read:,} of them read ({bytes_text(done.bytes_read)})" if read_data else ""
         result(f"{checked.status}: {done.snapshots:,} snapshots, {done.trees:,} trees, {done.packs:,} packs{read}")
+        if checked.database_backups:
+            result(f"  {checked.database_backups:,} backups of databases: there, with the lengths that were recorded")
     return _answer(answer, as_json)
 
 
@@ -360,7 +371,7 @@ def _answer(answer: Json, as_json: bool) -> int:
 
 def _component(component: Json) -> Json:
     """What ``backup`` says of a component; the record has more."""
-    keys = ("status", "files", "bytes_read", "bytes_stored", "unchanged", "finished", "share_moment")
+    keys = ("status", "files", "bytes_read", "bytes_stored", "unchanged", "finished", "share_moment", "logins", "notes")
     short = {key: component[key] for key in keys if key in component}
     if "databases" in component:
         short["databases"] = {
@@ -378,7 +389,7 @@ def _component(component: Json) -> Json:
 def _component_text(name: str, component: Json) -> str:
     more = f" ({component['files']:,} files)" if "files" in component else ""
     if component.get("databases"):
-        more = f" ({len(component['databases'])})"
+        more = f" ({len(component['databases'])}{', tail of a restore' if component.get('tail_of_restore') else ''})"
     return f"{name} {component['status']}{more}"
 
 
@@ -454,7 +465,7 @@ def _failed(error: LifeboatError, as_json: bool) -> int:
 
 
 def _interrupted() -> LifeboatError:
-    return LifeboatError("interrupted", remedy="Run it again: what is done is used again.")
+    return Cancelled("interrupted", remedy="Run it again: what is stored of a share is used again.")
 
 
 def _interrupt(*_: object) -> NoReturn:

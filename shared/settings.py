@@ -88,7 +88,9 @@ class ServerSettings:
     """None: the Key Vault secret ``secret``."""
     secret: str
     prefix: str
-    """What the settings of this server begin with, for errors: ``LIFEBOAT_SQL`` and the like."""
+    """What the settings of this login begin with, for errors: ``LIFEBOAT_SQL`` and the like."""
+    named_by: str
+    """Where ``server`` comes from: a setting, or ``--to``."""
     driver: str | None
     """Name or path of the ODBC driver; None: the newest of Microsoft's that is found."""
     trust_server_certificate: bool
@@ -198,28 +200,39 @@ class Settings:
         )
 
     def statement_limit_seconds(self) -> int:
-        return self._duration("SQL_STATEMENT_LIMIT", "8h")
+        limit = self._duration("SQL_STATEMENT_LIMIT", "8h")
+        if not limit:
+            raise SettingsError(
+                "LIFEBOAT_SQL_STATEMENT_LIMIT is no time at all",
+                remedy="Set it to what the longest BACKUP or RESTORE may take, such as 8h.",
+                setting="LIFEBOAT_SQL_STATEMENT_LIMIT",
+            )
+        return limit
 
     def own_log_chain(self) -> bool:
         return self._boolean("SQL_OWN_LOG_CHAIN", False)
 
     def sql_server(self) -> ServerSettings:
         """The source."""
-        return self._server("SQL", "sql-password", self._required("SQL_SERVER", "Set it to host[\\instance][,port]."))
+        server = self._required("SQL_SERVER", "Set it to host[\\instance][,port].")
+        return self._server("SQL", "sql-password", server, "LIFEBOAT_SQL_SERVER")
 
     def restore_sql_server(self, server: str | None) -> ServerSettings:
         """Where databases are restored to; None: the source. Who restores, there too, is ``LIFEBOAT_RESTORE_SQL_*``,
         by default who makes the backups."""
+        named_by = "--to" if server else "LIFEBOAT_SQL_SERVER"
         server = server or self.sql_server().server
         own = self._text("RESTORE_SQL_USERNAME") or self._text("RESTORE_SQL_PASSWORD")
-        return self._server("RESTORE_SQL" if own else "SQL", "sql-password", server)
+        return self._server("RESTORE_SQL" if own else "SQL", "sql-password", server, named_by)
 
     def drill_sql_server(self) -> ServerSettings | None:
         """Where drills restore to; None: there is no drill of databases."""
         server = self._text("DRILL_SQL_SERVER")
-        return self._server("DRILL_SQL", "drill-sql-password", server) if server else None
+        if not server:
+            return None
+        return self._server("DRILL_SQL", "drill-sql-password", server, "LIFEBOAT_DRILL_SQL_SERVER")
 
-    def _server(self, name: str, secret: str, server: str) -> ServerSettings:
+    def _server(self, name: str, secret: str, server: str, named_by: str) -> ServerSettings:
         """User and password by their own settings; those that are absent are the source's, but a drill's password is
         a secret of its own."""
         username = self._text(f"{name}_USERNAME") or self._required(
@@ -234,6 +247,7 @@ class Settings:
             password=password,
             secret=secret,
             prefix=f"{PREFIX}{name}",
+            named_by=named_by,
             driver=self._text("SQL_DRIVER"),
             trust_server_certificate=self._boolean("SQL_TRUST_SERVER_CERTIFICATE", False),
             server_certificate=self._text("SQL_SERVER_CERTIFICATE"),

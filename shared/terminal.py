@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REFRESH_SECONDS = 0.2
+WIDE = 1000
+"""Columns where there is no terminal: nothing is cut."""
 QUIET_LINE_SECONDS = 15.0
 """Without a terminal a line is printed this often."""
 
@@ -53,7 +55,8 @@ def console() -> Console:
     """For tables, on standard output."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    wide = None if sys.stdout.isatty() else WIDE
+    return Console(highlight=False, soft_wrap=True, width=wide)
 
 
 def interruptible(run: Callable[[Callable[[], None]], T]) -> T:

@@ -24,8 +24,9 @@ from shared.databases.inspection import DatabaseFacts, ServerFacts
 from shared.databases.medium import Medium
 from shared.databases.progress import Progress
 from shared.databases.runner import Runner
-from shared.databases.statements import BackupType
+from shared.databases.statements import BackupType, Devices
 from shared.errors import (
+    Cancelled,
     Damaged,
     DatabaseError,
     LifeboatError,
@@ -47,12 +48,14 @@ FAILOVER_SECONDS = 90.0
 """How long a server that went away is waited for: a failover takes less."""
 FAILOVER_POLL_SECONDS = 3.0
 STILL_RUNNING_SECONDS = 60.0
+LOGS_ARE_OLD_AFTER = timedelta(days=2)
+MASTER_ID = 1
 MASTER = "master"
 ENDED_ABNORMALLY = 3013
 """What follows every error of BACKUP and RESTORE."""
 
 _NOT_IN_A_LABEL = re.compile(r"[^A-Za-z0-9_-]+")
-_AGAIN = frozenset({3201, 3202, 3203, 3271, 0})
+_AGAIN = frozenset({3201, 3202, 3203, 3271})
 """Errors after which the same backup may succeed under another name."""
 _NOT_THE_PRIMARY = frozenset({976, 983, 3059})
 """What an instance says that was the primary of an availability group until a moment ago."""
@@ -105,10 +108,7 @@ class DatabaseBackups:
 
     def close(self) -> None:
         """Take back what the server was given, and end the session."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self.medium.detach(connection)
-            connection.close()
+        self._drop_connection()
 
     # --- the run ---
 
@@ -117,21 +117,40 @@ class DatabaseBackups:
         for name in self.settings.databases:
             self.check()
             outcome = self.outcomes.setdefault(name, Outcome(name))
+            if outcome.failed:
+                continue
             try:
-                self._again_after_a_failover(back_up, name, outcome)
+                self._through_a_failover(back_up, outcome)
             except (SourceError, StorageError, Damaged) as error:
                 outcome.failed = True
                 outcome.reasons.append(_reason(error, name))
 
-    def _again_after_a_failover(
-        self, back_up: Callable[[DatabaseFacts, Outcome], None], name: str, outcome: Outcome
-    ) -> None:
-        try:
-            back_up(self._facts(name), outcome)
-        except (SourceUnreachable, SourceNotFound) as lost:
-            outcome.notes.append(f"begun again: {lost}")
-            self._reconnect(lost)
-            back_up(self._facts(name), outcome)
+    def _through_a_failover(self, back_up: Callable[[DatabaseFacts, Outcome], None], outcome: Outcome) -> None:
+        """Back up one database. Where the server goes away in the middle, it is waited for and the database begun
+        anew, once; until then it may still be recovering, or nobody the primary."""
+        lost: LifeboatError | None = None
+        deadline = 0.0
+        while True:
+            self.check()
+            try:
+                self._connect()
+                facts = self._facts(outcome.name)
+                if lost is not None:
+                    self._wait_for_running(facts)
+                back_up(facts, outcome)
+            except (SourceUnreachable, SourceNotFound, inspection.NotReady) as error:
+                self._drop_connection()
+                if lost is None:
+                    if isinstance(error, inspection.NotReady):
+                        raise
+                    lost, deadline = error, time.monotonic() + FAILOVER_SECONDS
+                    outcome.notes.append(f"begun again: {error}")
+                elif time.monotonic() >= deadline:
+                    raise error if isinstance(error, inspection.NotReady) else lost from None
+                else:
+                    self.sleep(FAILOVER_POLL_SECONDS)
+            else:
+                return
 
     def _facts(self, name: str) -> DatabaseFacts:
         """As they are now: every step looks anew, on the instance that it began on."""
@@ -147,38 +166,34 @@ class DatabaseBackups:
 
     @property
     def connection(self) -> Connection:
-        """The session of the run; there once ``run`` has begun."""
-        assert self._connection is not None
+        """The session of the run. ``SourceUnreachable`` where there is none."""
+        if self._connection is None:
+            raise SourceUnreachable(f"there is no connection to SQL Server {self.settings.server.server}")
         return self._connection
 
     def _connect(self) -> None:
-        if self._connection is None:
-            self._connection = self.open_connection()
-            self.server = inspection.inspect(self._connection)
-            self._require_mode(self.server)
-            with self._naming_permissions({}):
-                self.medium.attach(self._connection)
-
-    def _reconnect(self, lost: LifeboatError) -> None:
-        """To whoever is the server now; ``lost`` is raised when nobody is in time."""
+        """Have a session whose instance can write to the medium, or none at all."""
         if self._connection is not None:
-            self.medium.detach(self._connection)
-            self._connection.close()
-            self._connection = None
-        deadline = time.monotonic() + FAILOVER_SECONDS
-        while True:
-            self.check()
-            try:
-                self._connect()
-            except SourceUnreachable:
-                if time.monotonic() >= deadline:
-                    raise lost from None
-                self.sleep(FAILOVER_POLL_SECONDS)
-            else:
-                return
+            return
+        connection = self.open_connection()
+        try:
+            server = inspection.inspect(connection)
+            self._require_mode(server)
+            with self._naming_permissions(connection, {}):
+                self.medium.attach(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self.server = connection, server
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.medium.detach(connection)
+            connection.close()
 
     @contextmanager
-    def _naming_permissions(self, database: Mapping[str, str]) -> Iterator[None]:
+    def _naming_permissions(self, connection: Connection, database: Mapping[str, str]) -> Iterator[None]:
         """A refusal names each permission that is missing: the server, or FreeTDS, may say no more than that it
         refused."""
         try:
@@ -187,11 +202,11 @@ class DatabaseBackups:
             if not isinstance(error, PermissionMissing) and error.number != ENDED_ABNORMALLY:
                 raise
             needed = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if self.settings.mode == "url" else [])]
-            missing = inspection.missing_permissions(self.connection, needed, database)
+            missing = inspection.missing_permissions(connection, needed, database)
             if not missing:
                 raise
             raise PermissionMissing(
-                f"{self.connection.username} lacks {', '.join(missing)}: {error}",
+                f"{connection.username} lacks {', '.join(missing)}: {error}",
                 remedy="Run the T-SQL that 'runbook --grants' prints.",
                 number=error.number,
                 database=error.database,
@@ -222,7 +237,8 @@ class DatabaseBackups:
         made = self._take(facts, plan, outcome)
         base = chains.newest_base(ours)
         if made.kind is BackupType.DIFFERENTIAL and base is not None and made.differential_base_guid != base.uuid:
-            self._instead_a_full(outcome, "a full backup of another tool came in between")
+            made = self._instead_a_full(outcome, "a full backup of another tool came in between")
+        self._keep(made, outcome)
 
     def _log(self, facts: DatabaseFacts, outcome: Outcome) -> None:
         outcome.recovery_model = facts.recovery_model
@@ -231,17 +247,23 @@ class DatabaseBackups:
         if plan is None:
             outcome.notes.append(f"no log backup: the recovery model is {facts.recovery_model}")
             return
+        if plan.kind is BackupType.FULL and not plan.broken:
+            outcome.notes.append(f"a full backup first: {plan.why}")
         made = self._take(facts, plan, outcome)
-        if made.kind is BackupType.LOG and not chains.continues(made, self._ours(outcome, without=made)):
-            self._instead_a_full(outcome, "a log backup of another tool came in between")
+        if made.kind is BackupType.LOG and not chains.continues(made, self._ours(outcome)):
+            made = self._instead_a_full(outcome, "a log backup of another tool came in between")
+        self._keep(made, outcome)
 
-    def _instead_a_full(self, outcome: Outcome, broken: str) -> None:
-        """What was just made is of no use by itself."""
-        self._take(self._facts(outcome.name), chains.Next(BackupType.FULL, False, broken, broken), outcome)
+    def _instead_a_full(self, outcome: Outcome, broken: str) -> BackupSet:
+        """What was just made is of no use by itself and is in no record."""
+        return self._take(self._facts(outcome.name), chains.Next(BackupType.FULL, False, broken, broken), outcome)
 
-    def _ours(self, outcome: Outcome, without: BackupSet | None = None) -> list[BackupSet]:
-        recorded = self.history.get(outcome.name, ())
-        return [each for each in (*recorded, *outcome.backups) if each is not without]
+    def _keep(self, made: BackupSet, outcome: Outcome) -> None:
+        outcome.backups.append(made)
+        outcome.reasons += self._certificates(made)
+
+    def _ours(self, outcome: Outcome) -> list[BackupSet]:
+        return [*self.history.get(outcome.name, ()), *outcome.backups]
 
     def _as_replica(self, facts: DatabaseFacts) -> bool:
         """Whether the database is a secondary here; ``DatabaseError`` where that cannot be backed up."""
@@ -250,8 +272,12 @@ class DatabaseBackups:
             return False
         why = None
         if replica.role != "SECONDARY":
-            why = f"its role is {replica.role}"
-        elif server.is_standard:
+            raise inspection.NotReady(
+                f"{facts.name} on {server.name} is neither primary nor secondary now: {replica.role}",
+                remedy="Wait until the availability group has a primary, and run it again.",
+                database=facts.name,
+            )
+        if server.is_standard:
             why = "Standard edition backs up nothing on a secondary"
         elif replica.synchronization not in ("SYNCHRONIZED", "SYNCHRONIZING"):
             why = f"it is {replica.synchronization or 'not synchronising'}"
@@ -281,6 +307,11 @@ class DatabaseBackups:
             return
         if not rows and facts.replica is not None:
             outcome.notes.append("this replica knows of no log backup; whether another one makes them was not asked")
+        elif rows and _age(rows[0]["backup_finish_date"], self.server) > LOGS_ARE_OLD_AFTER:
+            outcome.notes.append(
+                f"the newest backup of its log by anybody is of {rows[0]['backup_finish_date']:%Y-%m-%d}: has that "
+                "stopped?"
+            )
         elif not rows:
             outcome.notes.append(
                 f"the recovery model is {facts.recovery_model} and nobody backs up its log, which grows without end; "
@@ -296,9 +327,9 @@ class DatabaseBackups:
         what = "BACKUP LOG" if plan.kind is BackupType.LOG else "BACKUP DATABASE"
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._naming_permissions({facts.name: what}):
+                with self._naming_permissions(self.connection, {facts.name: what}):
                     return self._take_once(facts, plan, outcome)
-            except StatementCancelled:
+            except (StatementCancelled, _LogLeft):
                 raise
             except DatabaseError as error:
                 if error.number in _NOT_THE_PRIMARY:
@@ -319,39 +350,62 @@ class DatabaseBackups:
         devices = self.medium.devices(label, size_bytes)
         inspection.require_same(self.connection, server.name)
         self.medium.renew(self.connection)
+        statement = statements.backup(
+            plan.kind,
+            facts.name,
+            devices,
+            name=name,
+            copy_only=plan.copy_only,
+            compression=self.settings.compression if server.has_compression else None,
+        )
         try:
-            runner = self._runner
-            runner.long(
-                statements.backup(
-                    plan.kind,
-                    facts.name,
-                    devices,
-                    name=name,
-                    copy_only=plan.copy_only,
-                    compression=self.settings.compression if server.has_compression else None,
-                ),
-                facts.name,
-                f"backing up {facts.name} ({plan.kind})",
-            )
-            runner.verify(devices, facts.name)
-            header, files = runner.read_media(devices, facts.name)
-            history = self._msdb_row(facts.name, name, outcome)
-            made = from_header(
-                header,
-                history,
-                files,
-                server=server.name,
-                time_zone_minutes=server.time_zone_minutes,
-                stored={},
-            )
-            _require_as_planned(made, facts, plan)
-            self.progress.text = f"bringing {facts.name} into the vault"
-            made = made.with_stored(self.medium.store(devices, label, self.check))
+            self._runner.transfer(statement, facts.name, f"backing up {facts.name} ({plan.kind})")
+            if plan.kind is BackupType.LOG and not plan.copy_only:
+                return self._secure_log(devices, label, name, facts, plan, outcome)
+            return self._bring(devices, label, name, facts, plan, outcome)
         finally:
             self.medium.discard(devices)
-        outcome.backups.append(made)
+
+    def _secure_log(
+        self, devices: Devices, label: str, name: str, facts: DatabaseFacts, plan: chains.Next, outcome: Outcome
+    ) -> BackupSet:
+        """The server has truncated what this backup holds, so it is the only copy of it: tried again, and left where
+        it is if that fails too."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._bring(devices, label, name, facts, plan, outcome)
+            except LifeboatError as error:
+                if attempt < ATTEMPTS and not isinstance(error, (Cancelled, SourceUnreachable)):
+                    continue
+                self.medium.leave(devices)
+                outcome.notes.append(
+                    f"the log backup stays at {', '.join(devices.names)}: it could not be brought into the vault, and "
+                    "the server no longer has what is in it, so the next run begins a new chain"
+                )
+                raise _LogLeft(f"{error} (the log backup stays at {devices.names[0]})", database=facts.name) from error
+        raise AssertionError("unreachable")
+
+    def _bring(
+        self, devices: Devices, label: str, name: str, facts: DatabaseFacts, plan: chains.Next, outcome: Outcome
+    ) -> BackupSet:
+        """Verify, read what the media say, and bring it into the vault."""
+        server = self.server
+        assert server is not None
+        runner = self._runner
+        runner.verify(devices, facts.name)
+        header, files = runner.read_media(devices, facts.name)
+        made = from_header(
+            header,
+            self._msdb_row(facts.name, name, outcome),
+            files,
+            server=server.name,
+            time_zone_minutes=server.time_zone_minutes,
+            stored={},
+        )
+        _require_as_planned(made, facts, plan)
+        self.progress.text = f"bringing {facts.name} into the vault"
+        made = made.with_stored(self.medium.store(devices, label, self.check))
         outcome.headers.append(json_safe(header))
-        outcome.reasons += self._certificates(made)
         return made
 
     def _msdb_row(self, database: str, name: str, outcome: Outcome) -> Row | None:
@@ -372,7 +426,8 @@ class DatabaseBackups:
                 rows = self.connection.rows(statements.RUNNING)
             except PermissionMissing:
                 return
-            ours = [row for row in rows if row["database_id"] == facts.database_id and "BACKUP" in row["command"]]
+            places = (facts.database_id, MASTER_ID)  # of the database, or of the session that backs it up
+            ours = [row for row in rows if row["database_id"] in places and "BACKUP" in row["command"]]
             if not ours:
                 return
             if time.monotonic() >= deadline:
@@ -398,6 +453,15 @@ class DatabaseBackups:
             }
             for thumbprint in sorted(needed - self.held_certificates)
         ]
+
+
+class _LogLeft(DatabaseError):
+    """A log backup that is not to be made again."""
+
+
+def _age(local: datetime, server: ServerFacts | None) -> timedelta:
+    """Of a local time of the server."""
+    return server.time.replace(tzinfo=None) - local if server else timedelta()
 
 
 def label_of(database: str) -> str:

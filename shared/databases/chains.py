@@ -20,6 +20,7 @@ from shared.databases.inspection import DatabaseFacts
 from shared.databases.statements import BackupType
 from shared.errors import DatabaseError
 
+A_SECOND = timedelta(seconds=1)
 FULL, DIFFERENTIAL, LOG = BackupType.FULL, BackupType.DIFFERENTIAL, BackupType.LOG
 
 
@@ -165,6 +166,8 @@ def chain_at(moment: datetime, sets: Sequence[BackupSet], database: str) -> Chai
         last = start.sets[-1]
         if last.finished == moment:
             return start
+        if not last.finished.microsecond and moment - last.finished < A_SECOND:
+            continue  # the server tells seconds only, so it may have ended after the moment
         reached = [step for step in _steps(last, sets, until=moment) if step.backup.finished >= moment]
         if reached:
             logs = min(reached, key=lambda step: step.backup.finished).logs()

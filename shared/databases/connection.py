@@ -46,12 +46,19 @@ _FREETDS_OWN = range(20_000, 21_000)
 _FREETDS_LOST = frozenset({20002, 20003, 20004, 20006, 20009, 20017})
 """Of these, those of a connection that is lost or cannot be made."""
 
-PERMISSION_NUMBERS = frozenset({229, 230, 262, 297, 300, 371, 378, 916, 2557, 2571, 3110, 5011, 15151, 15247, 15562})
+PERMISSION_NUMBERS = frozenset(
+    {229, 230, 262, 297, 300, 371, 378, 916, 2557, 2571, 3110, 5011, 7983, 15151, 15247, 15562}
+)
 """Errors of SQL Server that say that a permission is missing."""
 LOST_STATES = ("08001", "08003", "08004", "08007", "08S01", "HYT00", "HYT01")
 NO_SUCH_DATABASE, LOGIN_FAILED, CANNOT_OPEN_DATABASE = 911, 18456, 4060
 
 Row = dict[str, Any]
+
+
+def check_settings(settings: ServerSettings, password: str) -> None:
+    """``SettingsError``, ``DriverMissing``: what a login would fail at before anything is sent."""
+    connection_string(settings, password, choose_driver(settings.driver))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +251,7 @@ class _Watchdog:
 
 def _knock(settings: ServerSettings) -> None:
     """Tell at once a name that is none and a port that is closed: the driver goes on trying until its time is up."""
-    address = Address.parse(settings.server, f"{settings.prefix}_SERVER")
+    address = Address.parse(settings.server, settings.named_by)
     if address.instance and not address.port:
         return  # its port is asked of the server's browser, by the driver
     try:
@@ -252,20 +259,25 @@ def _knock(settings: ServerSettings) -> None:
     except OSError as error:
         raise SourceUnreachable(
             f"SQL Server {settings.server} does not answer: {error.strerror or error}",
-            remedy=f"Check {settings.prefix}_SERVER, the port and the firewall.",
-            setting=f"{settings.prefix}_SERVER",
+            remedy=f"Check {settings.named_by}, the port and the firewall.",
+            setting=settings.named_by,
         ) from error
 
 
 def _take(cursor: Any, answer: Answer, on_message: Callable[[Message], None]) -> None:
     for kind, text in cursor.messages or ():
-        number = _MESSAGE_NUMBER.search(kind)
-        message = Message(int(number[1]) if number else 0, without_signatures(_PREFIXES.sub("", text)))
+        number = _MESSAGE_NUMBER.search(_text(kind))
+        message = Message(int(number[1]) if number else 0, without_signatures(_PREFIXES.sub("", _text(text))))
         answer.messages.append(message)
         on_message(message)
     if cursor.description:
         names = [column[0] for column in cursor.description]
         answer.rows += [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _text(value: str | bytes) -> str:
+    """After a cancel pyodbc gives messages as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _close(cursor: Any) -> None:
@@ -318,9 +330,9 @@ def _refused(error: Exception, settings: ServerSettings, driver: Driver) -> NoRe
         ) from None
     raise SourceUnreachable(
         f"SQL Server {settings.server} does not answer: {text}",
-        remedy=f"Check {settings.prefix}_SERVER, the port and the firewall (a named instance without a port needs "
+        remedy=f"Check {settings.named_by}, the port and the firewall (a named instance without a port needs "
         "UDP 1434).",
-        setting=f"{settings.prefix}_SERVER",
+        setting=settings.named_by,
     ) from None
 
 
@@ -332,9 +344,15 @@ _REMEDIES = {
     3201: "The server cannot reach the place of the backup: look at its network, its clock and the SAS or the rights "
     "of its service account.",
     3202: "There is no room where the server writes the backup.",
-    3271: "The storage account refused the server, or could not be reached by it: look at its network and its clock.",
+    3257: "Make room on the volumes of the server that it is restored to, or choose another one (--to).",
+    3271: "The storage account refused the server, or could not be reached by it: look at its network and its clock. "
+    "Behind a proxy SQL Server needs trace flag 1819 and 'netsh winhttp set proxy'.",
+    3147: "SQL Server backs up no tempdb: take it out of LIFEBOAT_SQL_DATABASES.",
     4214: "The log chain has no full backup to begin with: run 'backup'.",
+    5064: "Another session holds the one seat of the database: end it (sys.dm_exec_sessions), stop App Service's "
+    "WebFarmService and ResourceMetering, and run it again.",
     9002: "The database's log is full: make room for it, then run it again.",
+    15530: "The credential is there already: drop it, if it is one of Lifeboat's.",
     12824: "On the server: sp_configure 'contained database authentication', 1; RECONFIGURE.",
     33111: "Bring the TDE certificate with its private key to the server first.",
 }

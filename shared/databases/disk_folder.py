@@ -37,10 +37,17 @@ class DiskFolder:
         return cls(SmbClient(endpoint, settings_prefix="LIFEBOAT_SQL_DISK"), settings.path)
 
     def __enter__(self) -> DiskFolder:
-        self._client.connect()
+        self.connect()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def connect(self) -> None:
+        """Connect, unless that was done; and see that the folder is there."""
+        self._client.connect()
+
+    def close(self) -> None:
         self._client.close()
 
     def unc(self, name: str) -> str:

@@ -28,16 +28,19 @@ class DiskMedium:
         self._left: set[str] = set()
 
     def __enter__(self) -> DiskMedium:
-        self._folder.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.clear()
+        self._folder.close()
+
+    def clear(self) -> None:
         for name in sorted(self._made - self._left):
             self._remove(name)
-        self._folder.__exit__(None, None, None)
 
     def attach(self, connection: Connection) -> None:
         """Nothing is given to the server: its own account writes. What earlier runs left is cleared away."""
+        self._folder.connect()
         now = datetime.now(UTC)
         for name, _ in self._folder.names(OUR_PREFIX):
             if is_left_over(name, now):

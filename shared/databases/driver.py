@@ -23,7 +23,9 @@ from shared.settings import ServerSettings
 APPLICATION = "Lifeboat"
 DEFAULT_PORT = 1433
 _MICROSOFT = re.compile(r"ODBC Driver (\d+) for SQL Server\Z")
-_SERVER = re.compile(r"(?P<host>[^\\,\s]+)(\\(?P<instance>[^\\,\s]+))?(,(?P<port>\d{1,5}))?\Z")
+_SERVER = re.compile(
+    r"(?P<host>[^\\,:\s]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(\\(?P<instance>[^\\,\s]+))?(,(?P<port>\d{1,5}))?\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Address:
         if match is None or port == 0 or (port or 0) > 65535 or set(server) & set(";{}="):
             raise SettingsError(
                 f"{setting} is {server!r}, which names no SQL server",
-                remedy="Write host[\\instance][,port].",
+                remedy="Write host[\\instance][,port], with a comma before the port.",
                 setting=setting,
             )
         return cls(match["host"], match["instance"], port)
@@ -102,7 +104,7 @@ def choose_driver(wanted: str | None) -> Driver:
 
 def connection_string(settings: ServerSettings, password: str, driver: Driver) -> str:
     """Encrypted always. ``SettingsError`` where the server is none, or the driver cannot do what is asked."""
-    address = Address.parse(settings.server, f"{settings.prefix}_SERVER")
+    address = Address.parse(settings.server, settings.named_by)
     braced = _braced if driver.is_microsoft else _braced_for_freetds
     parts = {"Driver": _braced(driver.name), "UID": braced(settings.username), "PWD": braced(password)}
     parts |= _for_microsoft(settings, address) if driver.is_microsoft else _for_freetds(settings, address)
@@ -138,15 +140,17 @@ def trusting(settings: ServerSettings) -> Iterator[None]:
         yield
         return
     with _trust_lock:
-        before = os.environ.get("SSL_CERT_FILE")
+        before = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
         os.environ["SSL_CERT_FILE"] = settings.server_certificate
+        os.environ["SSL_CERT_DIR"] = settings.server_certificate  # no folder: no other certificate either
         try:
             yield
         finally:
-            if before is None:
-                del os.environ["SSL_CERT_FILE"]
-            else:
-                os.environ["SSL_CERT_FILE"] = before
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 _trust_lock = threading.Lock()

@@ -14,6 +14,7 @@ from typing import Any
 
 from shared.databases import statements
 from shared.databases.connection import Connection, Row
+from shared.databases.tsql import quote_name
 from shared.errors import DatabaseError, PermissionMissing, SourceNotFound
 
 PAGE_BYTES = 8192
@@ -22,6 +23,10 @@ URL_MAJOR_VERSION = 13
 VERSION_NAMES = {11: "2012", 12: "2014", 13: "2016", 14: "2017", 15: "2019", 16: "2022", 17: "2025"}
 
 _SECONDS_FRACTION = re.compile(r"(\.\d{1,6})\d*")
+
+
+class NotReady(DatabaseError):
+    """The database cannot be used at this moment, and may be in a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,7 @@ def require(facts: ServerFacts, database: str, server: str) -> DatabaseFacts:
             database=database,
         )
     if found.state != "ONLINE":
-        raise DatabaseError(
+        raise NotReady(
             f"the database {found.name!r} on {server} is {found.state}, not ONLINE",
             remedy="Bring it online, or leave it out of LIFEBOAT_SQL_DATABASES.",
             database=found.name,
@@ -219,7 +224,7 @@ def missing_permissions(connection: Connection, server: Iterable[str], database:
         if not row["granted"]:
             missing.append(permission)
     for name, permission in database.items():
-        (row,) = connection.rows(statements.DATABASE_PERMISSION, name, permission)
+        (row,) = connection.rows(statements.DATABASE_PERMISSION, quote_name(name), permission)
         if not row["granted"]:
             missing.append(f"{permission} in {name}")
     return missing

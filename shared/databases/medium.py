@@ -84,6 +84,11 @@ class Medium(Protocol):
         """Remove what lies at ``devices``: it is in the vault, or not wanted."""
         ...
 
+    def clear(self) -> None:
+        """Clear away what was made for this run, but for what is left on purpose. Never raises, and may be called
+        again; leaving the block does it too."""
+        ...
+
     def leave(self, devices: Devices) -> None:
         """What lies at ``devices`` is not cleared away: it could not be brought into the vault and is wanted."""
         ...

@@ -1,8 +1,9 @@
 """Restoring databases: first everything that can be refused is refused, then the backups are brought, then RESTORE.
 
-Order over a live database (sql-docs, "RESTORE Statements", "Tail-log backups"): the tail of its log, SINGLE_USER,
-RESTORE with REPLACE, RECOVERY last, ONLINE required. Nothing live is touched before what replaces it has been brought
-back from the vault and verified on the very server.
+Order over a live database (sql-docs, "RESTORE Statements", "Tail-log backups"): SINGLE_USER and in the same batch the
+tail of its log WITH NORECOVERY, so that nothing is written after it; the tail verified, kept and recorded; RESTORE with
+REPLACE, RECOVERY last, ONLINE required. Nothing live is touched before what replaces it has been brought back from the
+vault and verified on the very server.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from shared.databases import inspection, statements
@@ -25,9 +27,10 @@ from shared.databases.progress import Progress
 from shared.databases.runner import Runner
 from shared.databases.statements import BackupType, Devices
 from shared.databases.tsql import LONGEST_NAME
-from shared.errors import DatabaseError, LifeboatError, PermissionMissing, StorageForbidden, UsageError
+from shared.errors import DatabaseError, LifeboatError, StorageForbidden, UsageError
 
-IN_USE = 3101
+IN_USE = frozenset({3101, 5064, 5061, 5070})
+"""Somebody else is in the database, or has its one seat."""
 EXCLUSIVE_TRIES = 3
 _EXTENSIONS = {"L": ".ldf", "S": ""}
 
@@ -58,6 +61,7 @@ class Restored:
     database_guid: str | None = None
     seconds: float = 0.0
     check_seconds: float | None = None
+    """None: CHECKDB did not run, or found something."""
 
 
 @dataclass(slots=True)
@@ -67,12 +71,12 @@ class DatabaseRestores:
     connection: Connection
     medium: Medium
     limit_seconds: float
+    record_tail: Callable[[BackupSet], str]
+    """Writes a record of a tail that is in the vault, and returns its name. Called before anything is replaced."""
     own_log_chain: bool = False
     """A tail is then part of our chain, else COPY_ONLY."""
     progress: Progress = field(default_factory=Progress)
     check: Callable[[], None] = lambda: None
-    tails: list[BackupSet] = field(default_factory=list)
-    """The tails of the logs of what was replaced, or was to be: they are in the vault."""
     notes: list[str] = field(default_factory=list)
 
     # --- planning: reads only ---
@@ -134,66 +138,70 @@ class DatabaseRestores:
             lines += [statements.verify_only(devices) for devices in chain]
         if planned.takes_tail:
             somewhere = self.medium.planned({"kind": BLOBS, "blobs": [{"name": "tail.bak"}]}, "tail")
-            lines.append(self._tail_statement(planned.target, somewhere, "lifeboat tail"))
-        if planned.existing is not None:
-            lines.append(statements.single_user(planned.target))
-        lines += self._restore_statements(planned, chain)
-        lines.append(statements.recover(planned.target))
-        return lines
+            lines += [
+                self._tail_statement(planned.target, somewhere, "lifeboat tail"),
+                statements.verify_only(somewhere),
+            ]
+            lines += [statements.header_only(somewhere), statements.file_list_only(somewhere)]
+        return lines + self._restore_statements(planned, chain)
 
     def _restore_statements(self, planned: Planned, devices: Sequence[Devices]) -> list[str]:
-        chain = planned.chain
+        """The RESTOREs, the first of them alone with the database, the last with RECOVERY."""
+        chain, target = planned.chain, planned.target
         lines = []
         for each, where in zip(chain.sets, devices, strict=True):
             if each.kind is BackupType.LOG:
                 stop_at = chain.logs[-1].local(chain.stop_at) if chain.stop_at else None
-                lines.append(statements.restore_log(planned.target, where, stop_at=stop_at))
+                last = chain.stop_at is not None and each is chain.logs[-1]
+                lines.append(statements.restore_log(target, where, stop_at=stop_at, recovery=last))
             else:
                 is_full = each.kind is BackupType.FULL
-                lines.append(
-                    statements.restore_database(
-                        planned.target,
-                        where,
-                        move=planned.move if is_full else {},
-                        replace=is_full and planned.existing is not None,
-                    )
-                )
-        return lines
+                move = planned.move if is_full else {}
+                replace = is_full and planned.existing is not None
+                lines.append(statements.restore_database(target, where, move=move, replace=replace))
+        if planned.existing is not None and planned.existing.state == "ONLINE" and not planned.takes_tail:
+            lines[0] = statements.in_one_batch(statements.single_user(target), lines[0])
+        return lines if chain.stop_at is not None else [*lines, statements.recover(target)]
 
     # --- doing it ---
 
-    def restore(self, planned: Planned, *, check_database: bool = False) -> Restored:
+    def restore(self, planned: Planned) -> Restored:
         """Do it. ``DatabaseError`` says in which state the database is left; ``Damaged``: the vault has lost
         something, and nothing was touched."""
         began = time.monotonic()
         result = Restored(planned.target)
-        runner = Runner(self.connection, self.limit_seconds, self.progress, self.check)
         brought = []
         try:
             for each in planned.chain.sets:
                 self.progress.text = f"bringing {each.database} ({each.kind}) from the vault"
                 brought.append(self.medium.fetch(each.stored, _folder(each), self.check))
                 result.bytes += sum(int(part["size_bytes"]) for part in _parts(each.stored))
-            self.medium.renew(self.connection)
             for devices in brought if planned.existing is not None else ():
-                runner.verify(devices, planned.target)
+                self._renewed.verify(devices, planned.target)
             if planned.takes_tail:
-                self._take_tail(planned, runner)
-            self._restore(planned, brought, runner)
+                self._take_tail(planned)
+            elif planned.existing is not None:
+                self.notes.append(f"{planned.target} had no tail of its log to save: {_why_no_tail(planned.existing)}")
+            self._restore(planned, brought)
         finally:
             for devices in brought:
                 self.medium.discard(devices)
         result.database_guid = self._require_online(planned.target).database_guid
         result.seconds = time.monotonic() - began
-        if check_database:
-            result.check_seconds = self.check_database(planned.target)
         return result
+
+    @property
+    def _renewed(self) -> Runner:
+        """For one long statement, with a credential that is good for all of it."""
+        self.medium.renew(self.connection)
+        return Runner(self.connection, self.limit_seconds, self.progress, self.check)
 
     def check_database(self, target: str) -> float:
         """DBCC CHECKDB; returns the seconds that it took. ``DatabaseError`` where it finds anything."""
         began = time.monotonic()
         runner = Runner(self.connection, self.limit_seconds, self.progress, self.check)
         answer = runner.long(statements.check_database(target), target, f"checking {target}")
+        inspection.server_name(self.connection)  # silence means that nothing was found only while somebody is there
         findings = [message.text for message in answer.messages if message.percent is None and message.number]
         if findings:
             raise DatabaseError(
@@ -204,11 +212,13 @@ class DatabaseRestores:
         return time.monotonic() - began
 
     def drop(self, target: str, database_guid: str | None) -> None:
-        """Drop the database of that name only if it is the very one that was restored. ``DatabaseError`` otherwise."""
+        """Drop the database of that name, which did not exist before, only if it is the very one that was restored.
+        ``DatabaseError`` otherwise."""
         now = inspection.inspect(self.connection).find(target)
         if now is None:
             return
-        if database_guid is None or now.database_guid != database_guid:
+        half_restored = database_guid is None and now.state == "RESTORING"  # its guid comes with RECOVERY
+        if now.database_guid != database_guid and not half_restored:
             raise DatabaseError(
                 f"{target} was not dropped: it is not known to be the database that was restored here",
                 remedy=f"Look at it, then: {statements.drop_database(target)}",
@@ -216,93 +226,111 @@ class DatabaseRestores:
             )
         self.connection.run(statements.drop_database(target), limit_seconds=self.limit_seconds, database=target)
 
-    def _keep_tail(self, devices: Devices, label: str, target: str) -> Mapping[str, Any] | None:
-        """Into the vault; who restores may not write there, then it stays where the server wrote it."""
-        try:
-            return self.medium.store(devices, label, self.check)
-        except StorageForbidden as error:
-            self.medium.leave(devices)
-            self.notes.append(
-                f"the tail of the log of {target} stays at {', '.join(devices.names)} for "
-                f"{LEFT_OVER_AFTER.days} days, since it could not be brought into the vault: {error}"
-            )
-            return None
-
-    def _take_tail(self, planned: Planned, runner: Runner) -> None:
-        """What was logged since the last backup of what is about to be replaced: verified, and kept."""
+    def _take_tail(self, planned: Planned) -> None:
+        """What was logged since the last backup of what is about to be replaced: verified, kept and recorded. The
+        database is RESTORING afterwards, and as it was where this fails."""
         server = inspection.inspect(self.connection)
         target, existing = planned.target, planned.existing
         label = f"{label_of(target)}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-tail-{secrets.token_hex(3)}"
-        name = f"lifeboat {label}"[-128:]
         devices = self.medium.devices(label, existing.log_bytes if existing else 0)
+        statement = self._tail_statement(target, devices, f"lifeboat {label}"[-128:])
         try:
-            runner.long(self._tail_statement(target, devices, name), target, f"saving the tail of the log of {target}")
-            runner.verify(devices, target)
-            header, files = runner.read_media(devices, target)
-            tail = from_header(
-                header, None, files, server=server.name, time_zone_minutes=server.time_zone_minutes, stored={}
+            self._alone(lambda: self._renewed.transfer(statement, target, f"saving the tail of the log of {target}"))
+            self._renewed.verify(devices, target)
+            header, files = self._renewed.read_media(devices, target)
+            zone = server.time_zone_minutes
+            tail = from_header(header, None, files, server=server.name, time_zone_minutes=zone, stored={})
+            self._keep_tail(tail, devices, label)
+        except LifeboatError as error:
+            self._recover_old(target)
+            error.args = (
+                f"the tail of the log of {target} could not be saved, so nothing was replaced: {error} "
+                f"({self._how_it_stands(planned)})",
             )
-            stored = self._keep_tail(devices, label, target)
-            if stored is not None:
-                self.tails.append(tail.with_stored(stored))
-        except PermissionMissing:
+            error.remedy = error.remedy or (
+                "Where its newest transactions do not matter, drop the database and restore again; else restore beside "
+                "it with --as."
+            )
             raise
-        except DatabaseError as error:
-            raise DatabaseError(
-                f"the tail of the log of {target} could not be saved, so nothing was replaced: {error}",
-                remedy="Where its newest transactions do not matter, drop the database and restore again; else restore "
-                "beside it with --as.",
-                number=error.number,
-                database=target,
-            ) from error
         finally:
             self.medium.discard(devices)
 
     def _tail_statement(self, target: str, devices: Devices, name: str) -> str:
-        return statements.backup(
-            BackupType.LOG, target, devices, name=name, copy_only=not self.own_log_chain, compression=None
+        backup = statements.backup(
+            BackupType.LOG,
+            target,
+            devices,
+            name=name,
+            copy_only=not self.own_log_chain,
+            compression=None,
+            then_restoring=True,
         )
+        return statements.in_one_batch(statements.single_user(target), backup)
 
-    def _restore(self, planned: Planned, brought: Sequence[Devices], runner: Runner) -> None:
+    def _keep_tail(self, tail: BackupSet, devices: Devices, label: str) -> None:
+        """Into the vault, with a record; who restores may not write there, then it stays where the server wrote it."""
+        try:
+            stored = self.medium.store(devices, label, self.check)
+            record = self.record_tail(tail.with_stored(stored))
+        except StorageForbidden as error:
+            self.medium.leave(devices)
+            self.notes.append(
+                f"the tail of the log of {tail.database} stays at {', '.join(devices.names)} for "
+                f"{LEFT_OVER_AFTER.days} days, since it could not be brought into the vault: {error}"
+            )
+        else:
+            self.notes.append(f"the tail of the log of {tail.database} is the recovery point {record}")
+
+    def _restore(self, planned: Planned, brought: Sequence[Devices]) -> None:
         target = planned.target
         lines = self._restore_statements(planned, brought)
+        at = 0
         try:
-            self._begin(planned, lines[0], runner)
-            for number, line in enumerate(lines[1:], 2):
-                runner.long(line, target, f"restoring {target} ({number} of {len(lines)} backups)")
-            runner.long(statements.recover(target), target, f"recovering {target}")
+            for at, line in enumerate(lines):
+                doing = f"restoring {target} ({at + 1} of {len(lines)} steps)"
+                run = partial(self._renewed.transfer, line, target, doing)
+                self._alone(run) if at == 0 else run()
         except LifeboatError as error:
-            error.args = (f"{error} ({self._after_a_failure(planned)})",)
+            if planned.takes_tail and at == 0:
+                self._recover_old(target)
+            error.args = (f"{error} ({self._how_it_stands(planned)})",)
             error.remedy = error.remedy or "Run the restore again."
             raise
 
-    def _begin(self, planned: Planned, line: str, runner: Runner) -> None:
-        """The first RESTORE. Over a live database it needs it alone, and somebody may slip in before us."""
-        target = planned.target
+    def _alone(self, run: Callable[[], object]) -> None:
+        """Somebody may take the one seat of the database before us: again, a few times."""
         for attempt in range(1, EXCLUSIVE_TRIES + 1):
-            if planned.existing is not None and planned.existing.state == "ONLINE":
-                self.connection.run(statements.single_user(target), limit_seconds=self.limit_seconds, database=target)
             try:
-                runner.long(line, target, f"restoring {target}")
+                run()
             except DatabaseError as error:
-                if error.number != IN_USE or attempt == EXCLUSIVE_TRIES:
+                if error.number not in IN_USE or attempt == EXCLUSIVE_TRIES:
                     raise
             else:
                 return
 
-    def _after_a_failure(self, planned: Planned) -> str:
-        """Make what is still the old database usable again; returns how it stands."""
+    def _recover_old(self, target: str) -> None:
+        """After its tail was taken and before anything of it was replaced, what is there is the whole old database.
+        Where RESTORE had begun to replace it the server refuses, and how it stands is told."""
         try:
-            now = inspection.inspect(self.connection).find(planned.target)
-            if now is None:
-                return f"there is no database {planned.target}"
-            if now.state == "ONLINE" and now.user_access != "MULTI_USER":
-                self.connection.run(statements.multi_user(planned.target), limit_seconds=self.limit_seconds)
-            if now.state == "ONLINE":
-                return f"{planned.target} is as it was" if planned.existing else f"{planned.target} is ONLINE"
+            if (now := inspection.inspect(self.connection).find(target)) and now.state == "RESTORING":
+                self.connection.run(statements.recover(target), limit_seconds=self.limit_seconds, database=target)
         except LifeboatError:
-            return f"how {planned.target} stands now could not be asked"
-        return f"{planned.target} is {now.state}: it cannot be used until a restore ends well"
+            return
+
+    def _how_it_stands(self, planned: Planned) -> str:
+        """Let others in again where that can be; in words."""
+        target = planned.target
+        try:
+            now = inspection.inspect(self.connection).find(target)
+            if now is None:
+                return f"there is no database {target}"
+            if now.state == "ONLINE" and now.user_access != "MULTI_USER":
+                self.connection.run(statements.multi_user(target), limit_seconds=self.limit_seconds)
+            if now.state == "ONLINE":
+                return f"{target} is as it was" if planned.existing else f"{target} is ONLINE"
+        except LifeboatError as error:
+            return f"how {target} stands now could not be asked: look whether it is SINGLE_USER or RESTORING; {error}"
+        return f"{target} is {now.state}: it cannot be used until a restore ends well"
 
     def _require_online(self, target: str) -> DatabaseFacts:
         facts = inspection.inspect(self.connection).find(target)
@@ -322,6 +350,14 @@ def _has_tail(existing: DatabaseFacts) -> bool:
     return (
         existing.state == "ONLINE" and existing.recovery_model != "SIMPLE" and existing.last_log_backup_lsn is not None
     )
+
+
+def _why_no_tail(existing: DatabaseFacts) -> str:
+    if existing.state != "ONLINE":
+        return f"it was {existing.state}"
+    if existing.recovery_model == "SIMPLE":
+        return "its recovery model is SIMPLE"
+    return "no log chain was begun (there were only COPY_ONLY backups)"
 
 
 def _folder(backup: BackupSet) -> str:

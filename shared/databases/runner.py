@@ -9,10 +9,10 @@ from shared.databases import statements
 from shared.databases.connection import Answer, Connection, Message, Row
 from shared.databases.progress import Progress
 from shared.databases.statements import Devices
-from shared.errors import DatabaseError
+from shared.errors import DatabaseError, SourceUnreachable
 
-VALID = 3262
-"""``The backup set on file %d is valid.``"""
+VALID, PROCESSED = 3262, 3014
+"""``The backup set on file %d is valid.``; ``BACKUP DATABASE successfully processed %d pages ...``, or RESTORE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,17 @@ class Runner:
             check=self.check,
             database=database,
         )
+
+    def transfer(self, statement: str, database: str, doing: str) -> Answer:
+        """A BACKUP or RESTORE. ``SourceUnreachable`` where it ended without saying that it is done: a connection that
+        breaks between two messages can look like the end of a statement."""
+        answer = self.long(statement, database, doing)
+        if PROCESSED not in answer.numbers():
+            raise SourceUnreachable(
+                f"the connection to SQL Server {self.connection.server} ended before {doing} was done",
+                remedy="Run it again.",
+            )
+        return answer
 
     def verify(self, devices: Devices, database: str) -> None:
         """RESTORE VERIFYONLY: passes when 3262 arrives and no error does; other messages are information."""

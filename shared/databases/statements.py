@@ -59,9 +59,13 @@ def backup(
     name: str,
     copy_only: bool,
     compression: bool | None,
+    then_restoring: bool = False,
 ) -> str:
-    """``name`` marks the backup set so that it can be found in msdb. ``compression`` None: this edition has none."""
+    """``name`` marks the backup set so that it can be found in msdb. ``compression`` None: this edition has none.
+    ``then_restoring``: of a log, its tail; nothing can be written into the database from that moment on."""
     options = ["COPY_ONLY"] if copy_only else []
+    if then_restoring:
+        options.append("NORECOVERY")
     if kind is BackupType.DIFFERENTIAL:
         options.append("DIFFERENTIAL")
     options += ["INIT", "FORMAT"] if to.kind == "DISK" else []
@@ -108,25 +112,29 @@ def drop_credential(container_url: str) -> str:
 # --- restoring ---
 
 
-def restore_database(
-    database: str, devices: Devices, *, move: Mapping[str, str], replace: bool, differential: bool = False
-) -> str:
+def restore_database(database: str, devices: Devices, *, move: Mapping[str, str], replace: bool) -> str:
     """Leaves the database RESTORING. ``move``: physical path by logical name, for a full."""
     options = [f"MOVE {literal(logical)} TO {literal(path)}" for logical, path in move.items()]
-    if replace and not differential:
+    if replace:
         options.append("REPLACE")
     options += ["NORECOVERY", "CHECKSUM", f"STATS = {STATS_PERCENT}"]
     return f"RESTORE DATABASE {quote_name(database)} FROM {devices.sql()} WITH {', '.join(options)}"
 
 
-def restore_log(database: str, devices: Devices, *, stop_at: datetime | None) -> str:
+def restore_log(database: str, devices: Devices, *, stop_at: datetime | None, recovery: bool = False) -> str:
     """``stop_at``: local time of the server that made the backup, without a zone, as a literal: T-SQL takes no other
-    type than char and datetime there."""
-    options = ["NORECOVERY", "CHECKSUM", f"STATS = {STATS_PERCENT}"]
+    type than char and datetime there. With ``recovery`` a log that does not reach it leaves the database RESTORING,
+    where a later RECOVERY would bring it up as of an earlier moment in silence."""
+    options = ["RECOVERY" if recovery else "NORECOVERY", "CHECKSUM", f"STATS = {STATS_PERCENT}"]
     if stop_at is not None:
         moment = f"{stop_at:%Y-%m-%dT%H:%M:%S}.{stop_at.microsecond // 1000:03}"
         options.insert(0, f"STOPAT = {literal(moment)}")
     return f"RESTORE LOG {quote_name(database)} FROM {devices.sql()} WITH {', '.join(options)}"
+
+
+def in_one_batch(*texts: str) -> str:
+    """So that nobody comes in between."""
+    return "; ".join(texts)
 
 
 def recover(database: str) -> str:
@@ -186,11 +194,6 @@ JOIN sys.dm_hadr_availability_replica_states AS a ON a.replica_id = s.replica_id
 JOIN sys.availability_groups AS g ON g.group_id = s.group_id
 JOIN sys.availability_replicas AS p ON p.replica_id = s.replica_id
 WHERE s.is_local = 1
-""".strip()
-
-REPLICAS = """
-SELECT g.name AS group_name, p.replica_server_name
-FROM sys.availability_replicas AS p JOIN sys.availability_groups AS g ON g.group_id = p.group_id
 """.strip()
 
 IS_PREFERRED_REPLICA = "SELECT sys.fn_hadr_backup_is_preferred_replica(?) AS is_preferred"

@@ -28,6 +28,7 @@ from shared.storage.landing import Landing, LandingContainer
 
 Json = dict[str, Any]
 
+CREDENTIAL_EXISTS = 15530
 STRIPE_BYTES = 3 << 30
 """Stripes stay under 4 GiB: the vault takes a blob by one Put Blob From URL, which carries 5,000 MiB."""
 
@@ -49,8 +50,7 @@ class UrlMedium:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._container is not None and not self._left:
-            self._quietly(lambda: self._landing.delete_container(self._opened.name), "the landing container")
+        self.clear()
         self._landing.__exit__(None, None, None)
 
     @property
@@ -62,12 +62,26 @@ class UrlMedium:
 
     def attach(self, connection: Connection) -> None:
         self._clear_left_over_credentials(connection)
+        url = self._opened.url
         sas = self._opened.sas(lifetime=self._lifetime)
-        connection.run(statements.create_credential(self._opened.url, sas.token), limit_seconds=QUERY_LIMIT_SECONDS)
+        try:
+            connection.run(statements.create_credential(url, sas.token), limit_seconds=QUERY_LIMIT_SECONDS)
+        except DatabaseError as error:
+            if error.number != CREDENTIAL_EXISTS:
+                raise
+            self.renew(connection)  # a session that was lost could not drop it, and this is the same instance
+            self.notes[:] = [note for note in self.notes if not note.startswith(_credential(url))]
 
     def detach(self, connection: Connection) -> None:
         if self._container is not None:
-            self._quietly(lambda: _drop(connection, self._opened.url), f"the credential {self._opened.url}")
+            url = self._opened.url
+            self._quietly(lambda: _drop(connection, url), _credential(url))
+
+    def clear(self) -> None:
+        if self._container is not None and not self._left:
+            name = self._container.name
+            self._quietly(lambda: self._landing.delete_container(name), f"the landing container {name}")
+        self._container = None
 
     def renew(self, connection: Connection) -> None:
         sas = self._opened.sas(lifetime=self._lifetime)
@@ -178,6 +192,10 @@ class UrlMedium:
             action()
         except LifeboatError as error:
             self.notes.append(f"{what} could not be cleared away: {error}")
+
+
+def _credential(url: str) -> str:
+    return f"the credential {url}"
 
 
 def _drop(connection: Connection, name: str) -> None:

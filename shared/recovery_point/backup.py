@@ -71,6 +71,7 @@ class Backup:
             ahead = self._scan_ahead(opener, closing) if opener else None
             catalog = Catalog(vault.records)
             repository, history = self._open(vault, catalog)
+            self._refuse_unknown(catalog)
             wait = (share or sql or _Impatient()).lock_wait_seconds
             with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
                 if ahead and ahead.is_stale():
@@ -96,7 +97,7 @@ class Backup:
                     if share and opener
                     else None
                 )
-                with self._databases(sql, vault, repository, catalog, check) as databases:
+                with self._databases(sql, vault, repository, check) as databases:
                     components, reasons = self._components(requested, component, databases)
                 try:
                     lock.check()
@@ -114,22 +115,24 @@ class Backup:
         sql: DatabasesSettings | None,
         vault: Vault,
         repository: Repository,
-        catalog: Catalog,
         check: Callable[[], None],
     ) -> Iterator[_Beside | None]:
         """The databases, backed up beside the share while the block runs; None where they are not requested."""
         if sql is None:
             yield None
             return
-        from shared.recovery_point.databases import DatabasesComponent, read_sets  # not needed for a share alone
+        from shared.recovery_point.databases import DatabasesComponent, in_vault, read_sets  # not for a share alone
+
+        # The share writes beside: what it has on its way and not indexed yet must not count as stored.
+        own = Repository(repository.store, repository.key, repository.config)
 
         with (
             DatabasesComponent(
                 settings=sql,
                 source=self.settings,
                 vault=vault,
-                repository=lambda: repository,
-                history=lambda: read_sets(Catalog(vault.records).readable(), sql.databases),
+                repository=lambda: own,
+                history=lambda: read_sets(Catalog(vault.records).readable(), sql.databases, in_vault(vault)),
                 check=check,
                 progress=self.databases_progress,
                 logs_only=self.request.logs,
@@ -251,6 +254,10 @@ class Backup:
         else:
             status = PARTIAL
         moments = [each.get(key) for each in components.values() for key in ("data_time", "newest_data_time")]
+        gone = self._gone(catalog, configured)
+        narrowed = (
+            self.request.only or self.request.logs or requested != [name for name in COMPONENTS if name in configured]
+        )
         times = [parse_rfc3339(moment) for moment in moments if moment]
         return RecoveryPoint(
             point=new_id(now),
@@ -259,7 +266,8 @@ class Backup:
             requested=requested,
             not_configured=[name for name in COMPONENTS if name not in configured],
             without=list(self.request.without),
-            whole=self._whole(catalog, requested, configured),
+            whole=not narrowed and not gone,
+            gone=gone,
             suspect=any(component.get("suspect") for component in components.values()),
             components=components,
             reasons=reasons,
@@ -268,16 +276,28 @@ class Backup:
             lifeboat=VERSION,
         )
 
-    def _whole(self, catalog: Catalog, requested: list[str], configured: list[str]) -> bool:
-        if self.request.only or self.request.logs or requested != [name for name in COMPONENTS if name in configured]:
-            return False
+    def _refuse_unknown(self, catalog: Catalog) -> None:
+        """``UsageError`` for a ``--without`` that names neither a component nor what the whole point before had, or was
+        told to do without: a slip of the pen would accept nothing and say nothing."""
+        before = next((point for point in catalog.earlier() if point.whole), None)
+        known = {*COMPONENTS, *(before.requested_databases if before else ()), *(before.without if before else ())}
+        for name in self.request.without:
+            if name not in known:
+                raise UsageError(
+                    f"--without {name}: there is no such component, and the whole point before had no such database",
+                    remedy=f"Components are {', '.join(COMPONENTS)}; databases are named as in the point before.",
+                )
+
+    def _gone(self, catalog: Catalog, configured: list[str]) -> list[str]:
+        """Components and databases of the newest whole point that are not configured here, and nobody said that this
+        is meant."""
         before = next((point for point in catalog.earlier() if point.whole), None)
         if before is None:
-            return True
+            return []
         gone = set(before.requested) - set(configured)
         if "databases" in configured:
-            gone |= set(before.databases) - set(self.settings.databases().databases)
-        return gone <= set(self.request.without)
+            gone |= set(before.requested_databases) - set(self.settings.databases().databases)
+        return sorted(gone - set(self.request.without))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +325,9 @@ class _Beside:
         self._pool.shutdown(wait=True)
 
     def result(self, share_moment: str | None) -> tuple[Json, list[Json]]:
-        """Waits for them. With an own log chain and a share, the logs are backed up once more up to its moment."""
-        component, reasons = self._running.result()
-        if share_moment and component.get("own_log_chain") and component["databases"] and not self._component.logs_only:
-            return self._component.logs_to_the_moment(share_moment)
-        return component, reasons
+        """Waits for them."""
+        self._running.result()
+        return self._component.finish(share_moment)
 
     def _still_wanted(self) -> None:
         if self._given_up.is_set():

@@ -24,6 +24,9 @@ Json = dict[str, Any]
 @dataclass(slots=True)
 class CheckResult:
     reasons: list[Json] = field(default_factory=list)
+    database_backups: int = 0
+    """Backups of databases that records name: looked at by their lengths, those in the repository like everything in
+    it."""
     progress: CheckProgress = field(default_factory=CheckProgress)
 
     @property
@@ -63,6 +66,7 @@ def check_vault(settings: Settings, *, read_data: bool, progress: CheckProgress 
                     message = f"its snapshot {snapshot} is not in the repository"
                     result.reasons.append(_reason(component, blob, message))
             result.reasons += _missing_blobs(sets, record.point, blobs)
+            result.database_backups += len(sets)
     if result.reasons:
         emit(Event.REPOSITORY_DAMAGED, findings=len(result.reasons))
     return result
@@ -92,7 +96,7 @@ def _missing_blobs(sets: Sequence[BackupSet], point: str, blobs: Mapping[str, in
             there = blobs.get(blob["name"])
             if there != blob["size_bytes"]:
                 found = "it is not there" if there is None else f"it has {there:,} bytes"
-                message = f"{found}, and {point} needs its {blob['size_bytes']:,} ({each.database}, {each.kind})"
+                message = f"{found}, and {point} needs its {blob['size_bytes']:,} bytes ({each.database}, {each.kind})"
                 yield _reason("databases", f"{DATABASES_CONTAINER}/{blob['name']}", message)
 
 
@@ -101,7 +105,14 @@ def _reason(component: str, blob: str, message: str) -> Json:
         "component": component,
         "code": "damaged",
         "message": f"{blob}: {message}",
-        "remedy": "Bring an earlier version of that blob back ('undelete'). A pack that is missing or too short is "
-        "stored anew by the next 'backup' as far as the share still has it; one with other bytes, once it is deleted.",
+        "remedy": _REMEDIES[component],
         "object": blob,
     }
+
+
+_REMEDIES = {
+    "share": "Bring an earlier version of that blob back ('undelete'). A pack that is missing or too short is stored "
+    "anew by the next 'backup' as far as the share still has it; one with other bytes, once it is deleted.",
+    "databases": "Bring that blob back ('undelete'). Until then the databases of that point, and those that build on "
+    "it, cannot be restored; the next 'backup' begins with a full one.",
+}

@@ -12,7 +12,7 @@ from typing import Any
 from shared.databases.backup import DatabaseBackups, Outcome
 from shared.databases.backup_set import BackupSet
 from shared.databases.chains import NoChain, chain_at, newest_base
-from shared.databases.connection import Connection
+from shared.databases.connection import Connection, check_settings
 from shared.databases.disk_folder import DiskFolder
 from shared.databases.disk_medium import DiskMedium
 from shared.databases.logins import read_logins
@@ -32,6 +32,7 @@ Json = dict[str, Any]
 
 LOGINS_SECRET = "sql-logins"  # noqa: S105 - the name of a secret, not one
 LOGINS_FORMAT = "zlib+base64"
+CLOCKS_DIFFER_SECONDS = 300
 MOST_SECRET_CHARACTERS = 25_000
 """What one secret of a Key Vault may hold."""
 
@@ -51,14 +52,48 @@ def sets_of(point: RecoveryPoint) -> list[BackupSet]:
     return [BackupSet.from_json(document, point.point) for document in documents]
 
 
-def read_sets(points: Iterable[RecoveryPoint], wanted: Sequence[str]) -> dict[str, list[BackupSet]]:
+def readable_sets(point: RecoveryPoint) -> list[BackupSet]:
+    """As ``sets_of``; none of a point whose record of them cannot be read, which ``check`` tells."""
+    try:
+        return sets_of(point)
+    except Damaged:
+        return []
+
+
+def in_vault(vault: Vault) -> Callable[[BackupSet], bool]:
+    """Whether a backup's bytes are still there, by their length; each container is listed once."""
+    blobs: dict[str, int] = {}
+    snapshots: set[str] = set()
+    listed: set[str] = set()
+
+    def present(each: BackupSet) -> bool:
+        if each.stored["kind"] == REPOSITORY:
+            if REPOSITORY not in listed:
+                listed.add(REPOSITORY)
+                snapshots.update(blob.name.rpartition("/")[2] for blob in vault.share.list("snapshots/"))
+            return each.stored["snapshot"] in snapshots
+        for blob in each.stored["blobs"]:
+            folder = f"{blob['name'].partition('/')[0]}/"
+            if folder not in listed:
+                listed.add(folder)
+                blobs.update({found.name: found.size_bytes for found in vault.databases.list(folder)})
+        return all(blobs.get(blob["name"]) == blob["size_bytes"] for blob in each.stored["blobs"])
+
+    return present
+
+
+def read_sets(
+    points: Iterable[RecoveryPoint], wanted: Sequence[str], present: Callable[[BackupSet], bool]
+) -> dict[str, list[BackupSet]]:
     """Backups by database, as it is named in ``wanted``, from ``points``, newest first, as far back as the newest full
-    of each that is not COPY_ONLY."""
+    of each that is not COPY_ONLY. Those that are not ``present`` in the vault any more count as never made."""
     history: dict[str, list[BackupSet]] = {name: [] for name in wanted}
     named = {name.casefold(): name for name in wanted}
     for point in points:
-        for each in sets_of(point):
-            if each.database.casefold() in named:
+        if point.components.get("databases", {}).get("status") == FAILED:
+            continue  # among them those whose lock was lost, of which nothing counts
+        for each in readable_sets(point):
+            if each.database.casefold() in named and present(each):
                 history[named[each.database.casefold()]].append(each)
         if all(newest_base(sets) is not None or name.lower() == "master" for name, sets in history.items()):
             break
@@ -101,20 +136,23 @@ class DatabasesComponent:
     _medium: Medium | None = None
     _run: DatabaseBackups | None = None
     _logins: Json = field(default_factory=dict)
+    _reasons: list[Json] = field(default_factory=list)
 
     def __enter__(self) -> DatabasesComponent:
-        """``SettingsError``: something that the mode needs is not set, or is wrong."""
+        """``SettingsError``, ``UsageError``: something that the mode needs is not set, or is wrong. Nothing is sent to
+        the server yet."""
         for name in self.settings.databases:
             quote_name(name)
         depot = Depot(self.vault, self.repository, self.settings.server.server)
+        password = server_password(self.settings.server, self.vault)
+        check_settings(self.settings.server, password)
         self._medium = open_medium(
             self.source, self.settings.mode, self.vault, depot, self.settings.statement_limit_seconds
         )
-        open_connection = connect(self.settings.server, self.vault)
         self._medium.__enter__()
         self._run = DatabaseBackups(
             settings=self.settings,
-            open_connection=open_connection,
+            open_connection=lambda: Connection.open(self.settings.server, password),
             medium=self._medium,
             history={},
             progress=self.progress,
@@ -123,18 +161,12 @@ class DatabasesComponent:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._run is not None
-        assert self._medium is not None
-        try:
-            self._run.close()
-        finally:
-            self._medium.__exit__(None, None, None)
+        self._run_there.close()
+        self._medium_there.__exit__(None, None, None)
 
-    def back_up(self) -> tuple[Json, list[Json]]:
-        """The component's object for the record, and the reasons why it is not complete. What goes wrong with one
-        database, or with the server, is a result."""
-        run = self._run
-        assert run is not None
+    def back_up(self) -> None:
+        """What goes wrong with one database, or with the server, is a result: see ``finish``."""
+        run = self._run_there
         try:
             if self.settings.own_log_chain:
                 run.history = self.history()
@@ -144,36 +176,45 @@ class DatabasesComponent:
                 run.run()
                 self._logins = self._save_logins(run)
         except LifeboatError as error:
-            if error.exit_code == 2:
-                raise
-            return self._component([error.as_reason("databases")])
-        return self._component([])
+            self._reasons.append(error.as_reason("databases"))
 
-    def logs_to_the_moment(self, moment: str) -> tuple[Json, list[Json]]:
-        """With an own log chain: the logs once more, so that all databases can be brought to ``moment``, the share's.
+    def finish(self, share_moment: str | None) -> tuple[Json, list[Json]]:
+        """The component's object for the record, and the reasons why it is not complete.
 
-        Returns what ``back_up`` does, anew.
+        With an own log chain and a share, the logs are backed up once more, so that all databases can be brought to
+        the share's moment. What was made for the run is cleared away first, since what could not be is told too.
         """
-        run = self._run
-        assert run is not None
-        try:
-            run.run_logs()
-        except LifeboatError as error:
-            return self._component([error.as_reason("databases")], share_moment=moment)
-        return self._component([], share_moment=moment)
+        run = self._run_there
+        to_moment = share_moment if self.settings.own_log_chain and not self.logs_only else None
+        if to_moment is not None and not self._reasons:
+            try:
+                run.run_logs()
+            except LifeboatError as error:
+                self._reasons.append(error.as_reason("databases"))
+        run.close()
+        self._medium_there.clear()
+        return self._component(to_moment)
 
-    def _component(self, reasons: list[Json], share_moment: str | None = None) -> tuple[Json, list[Json]]:
-        run, medium = self._run, self._medium
-        assert run is not None
-        assert medium is not None
+    @property
+    def _run_there(self) -> DatabaseBackups:
+        assert self._run is not None
+        return self._run
+
+    @property
+    def _medium_there(self) -> Medium:
+        assert self._medium is not None
+        return self._medium
+
+    def _component(self, share_moment: str | None) -> tuple[Json, list[Json]]:
+        run = self._run_there
         outcomes = list(run.outcomes.values())
-        reasons = reasons + [reason for outcome in outcomes for reason in outcome.reasons]
+        reasons = self._reasons + [reason for outcome in outcomes for reason in outcome.reasons]
         made = [each for outcome in outcomes for each in outcome.backups]
-        status = _status(outcomes, reasons)
         component: Json = {
-            "status": status,
+            "status": _status(outcomes, reasons),
             "mode": self.settings.mode,
             "source": self.settings.server.server,
+            "requested": list(self.settings.databases),
             "server": run.server.to_record() if run.server else None,
             "own_log_chain": self.settings.own_log_chain,
             "finished": _text(datetime.now(UTC)),
@@ -186,7 +227,7 @@ class DatabasesComponent:
             ),
             "databases": {outcome.name: _database(outcome) for outcome in outcomes},
             "logins": self._logins,
-            "notes": [*(run.server.notes if run.server else ()), *medium.notes],
+            "notes": self._notes(),
         }
         moments = [outcome.moment for outcome in outcomes if outcome.moment is not None]
         if moments:
@@ -196,15 +237,26 @@ class DatabasesComponent:
             component["share_moment"] = {"moment": share_moment, "reachable": self._reaches(share_moment, outcomes)}
         return component, reasons
 
+    def _notes(self) -> list[str]:
+        server = self._run_there.server
+        notes = [*(server.notes if server else ()), *self._medium_there.notes]
+        if server is not None and abs(server.clock_skew_seconds) > CLOCKS_DIFFER_SECONDS:
+            notes.append(
+                f"the clock of {server.name} differs from ours by {server.clock_skew_seconds:+.0f} s: its backups are "
+                "recorded by its own clock"
+            )
+        if self._logins.get("why"):
+            notes.append(f"logins were not saved: {self._logins['why']}")
+        return notes
+
     def _reaches(self, moment: str, outcomes: Sequence[Outcome]) -> bool:
         """Whether each database, ``master`` apart, can be restored to that very moment."""
-        assert self._run is not None
         at = datetime.fromtimestamp(parse_rfc3339(moment) / 1e9, UTC)
         for outcome in outcomes:
             if outcome.name.lower() == "master":
                 continue
             try:
-                chain_at(at, [*self._run.history.get(outcome.name, ()), *outcome.backups], outcome.name)
+                chain_at(at, [*self._run_there.history.get(outcome.name, ()), *outcome.backups], outcome.name)
             except NoChain:
                 return False
         return True

@@ -80,7 +80,7 @@ def drill(
         chains = choose_chains(catalog, point, None, result.reasons)
         mode = settings.sql_mode(default=str(point.components["databases"]["mode"]))
         restores = closing.enter_context(
-            open_restores(settings, vault, server, mode, chains, progress or Progress(), check)
+            open_restores(settings, vault, server, mode, chains, point, progress or Progress(), check)
         )
         _refuse_production(restores, point, on_production)
         total = 0.0

@@ -67,7 +67,7 @@ def repository_password(settings: Settings) -> str:
 
 
 def _short(component: Json) -> Json:
-    keys = ("status", "snapshot", "files", "bytes", "finished")
+    keys = ("status", "snapshot", "files", "bytes", "finished", "tail_of_restore")
     short = {key: component[key] for key in keys if key in component}
     if "databases" in component:
         short["databases"] = {name: database["status"] for name, database in component["databases"].items()}

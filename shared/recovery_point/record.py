@@ -35,7 +35,7 @@ class RecoveryPoint:
     without: list[str]
     """Components that an earlier whole point had and whose absence the operator accepted."""
     whole: bool
-    """Everything configured was requested."""
+    """Everything configured was requested, and all that the whole point before had is configured still."""
     suspect: bool
     """What was found is so different from before that retention may not act on it."""
     components: dict[str, Json]
@@ -43,6 +43,8 @@ class RecoveryPoint:
     skew_seconds: float = 0.0
     """Between the earliest and the latest moment that a component's data stands for."""
     duration_seconds: float = 0.0
+    gone: list[str] = field(default_factory=list)
+    """Components and databases of the whole point before that are not configured any more."""
     lifeboat: str = ""
     """The version that made it."""
     version: int = FORMAT_VERSION
@@ -61,6 +63,12 @@ class RecoveryPoint:
         """What the point says of each database, by name; empty where they were not requested."""
         found: dict[str, Json] = self.components.get("databases", {}).get("databases", {})
         return found
+
+    @property
+    def requested_databases(self) -> list[str]:
+        """Names of those that were to be backed up, whatever came of it."""
+        component = self.components.get("databases", {})
+        return list(component.get("requested") or component.get("databases", {}))
 
     def to_json(self) -> Json:
         return asdict(self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,13 +11,13 @@ from typing import Any
 
 from shared import VERSION
 from shared.databases.backup_set import BackupSet
-from shared.databases.chains import Chain, chain_at, chain_to
+from shared.databases.chains import Chain, NoChain, chain_at, chain_to
 from shared.databases.medium import REPOSITORY, Depot
 from shared.databases.progress import Progress
 from shared.databases.restore import DatabaseRestores, Planned, Restored
-from shared.errors import Cancelled, LifeboatError, StorageForbidden, UsageError
+from shared.errors import Cancelled, DatabaseError, LifeboatError, UsageError
 from shared.recovery_point.catalog import Catalog
-from shared.recovery_point.databases import connect, open_medium, sets_of
+from shared.recovery_point.databases import connect, open_medium, readable_sets, sets_of
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
@@ -84,6 +83,8 @@ def restore_databases(
     server as a whole; a database that cannot be restored is a reason in the result.
     """
     moment = parse_moment(request.at) if request.at else None
+    if request.to is not None and not request.to.strip():
+        raise UsageError("--to is empty", remedy="Name the server, or leave --to out to restore to the source.")
     to_source = request.to is None or request.to == settings.values.get("LIFEBOAT_SQL_SERVER")
     if to_source and not request.suffix and not request.overwrite:
         raise UsageError(
@@ -101,7 +102,7 @@ def restore_databases(
         mode = settings.sql_mode(default=str(point.components["databases"]["mode"]))
         restores = closing.enter_context(
             open_restores(
-                settings, vault, server, mode, chains, progress or Progress(), check, attach=not request.dry_run
+                settings, vault, server, mode, chains, point, progress or Progress(), check, attach=not request.dry_run
             )
         )
         planned = _plan(restores, chains, request, result)
@@ -110,24 +111,27 @@ def restore_databases(
             if request.dry_run:
                 result.statements += restores.preview(each)
                 continue
-            try:
-                done = restores.restore(each, check_database=request.check_database)
-            except LifeboatError as error:
-                if error.exit_code == 2:
-                    raise
-                result.reasons.append(reason(error, each.database))
-                if isinstance(error, Cancelled):
-                    break
-            else:
-                result.restored.append(done)
-        if restores.tails:
-            try:
-                where = _record_tails(catalog, point, restores.tails)
-            except StorageForbidden as error:
-                where = f"the vault, and in no record ({error})"
-            result.notes.append(f"the tails of the logs of what was replaced are in {where}")
+            if not _restore(restores, each, request.check_database, result):
+                break
         result.notes += restores.notes
+        restores.medium.detach(restores.connection)
+        restores.medium.clear()
+        result.notes += restores.medium.notes
         return result
+
+
+def _restore(restores: DatabaseRestores, planned: Planned, check_database: bool, result: DatabasesRestored) -> bool:
+    """One database, its outcome added to ``result``. False: somebody asked for the run to stop."""
+    done: Restored | None = None
+    try:
+        done = restores.restore(planned)
+        result.restored.append(done)
+        if check_database:
+            done.check_seconds = restores.check_database(planned.target)
+    except LifeboatError as error:
+        result.reasons.append(reason(error, planned.database))
+        return not isinstance(error, Cancelled)
+    return True
 
 
 def parse_moment(text: str) -> datetime:
@@ -157,7 +161,7 @@ def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint,
         state = component.get("status", "not requested")
         if component.get("tail_of_restore"):
             state = "the tails of logs that a restore replaced"
-        elif state in (COMPLETE, PARTIAL) and sets_of(point):
+        elif state in (COMPLETE, PARTIAL) and readable_sets(point):
             return point, passed_over + _lacks(point)
         passed_over.append(f"passed over: {point.point}, in which databases are {state}")
     raise UsageError("no recovery point holds a backup of a database", remedy="Run 'points' to see what there is.")
@@ -166,21 +170,45 @@ def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint,
 def choose_chains(
     catalog: Catalog, point: RecoveryPoint, moment: datetime | None, reasons: list[Json]
 ) -> dict[str, Chain]:
-    """For each database of the point, ``master`` apart, what is restored; a chain with a gap goes to ``reasons``."""
+    """For each database of the point, ``master`` apart, what is restored. One that has no backup there, and a chain
+    with a gap, go to ``reasons``."""
     all_sets: list[BackupSet] = sets_of(point)
     if moment is not None or any(each.kind != "full" for each in all_sets):
-        all_sets = [each for other in catalog.readable() for each in sets_of(other)]
+        all_sets = [each for other in catalog.readable() for each in readable_sets(other)]
     chains: dict[str, Chain] = {}
     for name, database in point.databases.items():
-        if name.lower() == "master" or not database["backups"]:
+        if name.lower() == "master":
             continue
-        last = BackupSet.from_json(database["backups"][-1], point.point)
-        sets = [each for each in all_sets if each.database == last.database]
         try:
-            chains[name] = chain_at(moment, sets, name) if moment else chain_to(last, sets)
+            chains[name] = _chain(name, database, point, moment, all_sets)
         except LifeboatError as error:
             reasons.append(reason(error, name))
     return chains
+
+
+def _chain(
+    name: str, database: Json, point: RecoveryPoint, moment: datetime | None, all_sets: list[BackupSet]
+) -> Chain:
+    """To ``moment``, else to the end of the last backup in the point that can be restored."""
+    made = [BackupSet.from_json(document, point.point) for document in database["backups"]]
+    if not made and moment is None:
+        raise DatabaseError(
+            f"{point.point} holds no backup of {name!r}: it is {database['status']} there",
+            remedy="Run 'points' and choose another with --point.",
+            database=name,
+        )
+    named = made[-1].database if made else name
+    sets = [each for each in all_sets if each.database.casefold() == named.casefold()]
+    if moment is not None:
+        return chain_at(moment, sets, name)
+    failure: NoChain | None = None
+    for each in reversed(made):
+        try:
+            return chain_to(each, sets)
+        except NoChain as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
 
 
 @contextmanager
@@ -190,6 +218,7 @@ def open_restores(
     server: ServerSettings,
     mode: str,
     chains: Mapping[str, Chain],
+    point: RecoveryPoint,
     progress: Progress,
     check: Callable[[], None],
     *,
@@ -206,7 +235,15 @@ def open_restores(
         depot = Depot(vault, repository, server.server, repository.lock)
         medium = closing.enter_context(open_medium(settings, mode, vault, depot, limit))
         connection = closing.enter_context(connect(server, vault)())
-        restores = DatabaseRestores(connection, medium, limit, settings.own_log_chain(), progress, check)
+        restores = DatabaseRestores(
+            connection=connection,
+            medium=medium,
+            limit_seconds=limit,
+            record_tail=lambda tail: _record_tail(Catalog(vault.records), point, tail),
+            own_log_chain=settings.own_log_chain(),
+            progress=progress,
+            check=check,
+        )
         closing.callback(medium.detach, connection)
         if attach:
             medium.attach(connection)
@@ -281,38 +318,37 @@ def _lacks(point: RecoveryPoint) -> list[str]:
     return notes
 
 
-def _record_tails(catalog: Catalog, point: RecoveryPoint, tails: list[BackupSet]) -> str:
-    """A point of its own that holds nothing but these: so they can be restored too, and are kept like any backup."""
-    began = time.time_ns()
+def _record_tail(catalog: Catalog, point: RecoveryPoint, tail: BackupSet) -> str:
+    """A point of its own that holds nothing but this: so it can be restored too, and is kept like any backup."""
     now = datetime.now(UTC)
-    moments = [rfc3339(round(each.finished.timestamp() * 1_000_000) * 1000) for each in tails]
+    moment = rfc3339(round(tail.finished.timestamp() * 1_000_000) * 1000)
+    source = point.components["databases"]
     component = {
         "status": COMPLETE,
-        "mode": point.components["databases"]["mode"],
-        "source": point.components["databases"]["source"],
-        "server": point.components["databases"]["server"],
+        "mode": source["mode"],
+        "source": source["source"],
+        "server": source["server"],
         "tail_of_restore": point.point,
-        "finished": rfc3339(began),
-        "data_time": min(moments),
-        "newest_data_time": max(moments),
-        "bytes_stored": sum(each.stored["bytes_stored"] for each in tails),
+        "finished": moment,
+        "data_time": moment,
+        "newest_data_time": moment,
+        "bytes_stored": tail.stored["bytes_stored"],
         "databases": {
-            each.database: {
+            tail.database: {
                 "status": COMPLETE,
-                "recovery_model": each.recovery_model,
+                "recovery_model": tail.recovery_model,
                 "moment": moment,
-                "backups": [each.to_json()],
+                "backups": [tail.to_json()],
                 "headers": [],
                 "notes": ["the tail of the log, taken before a restore replaced the database"],
             }
-            for each, moment in zip(tails, moments, strict=True)
         },
         "logins": {},
         "notes": [],
     }
     tail_point = RecoveryPoint(
         point=new_id(now),
-        time=rfc3339(began),
+        time=rfc3339(round(now.timestamp() * 1_000_000) * 1000),
         status=COMPLETE,
         requested=["databases"],
         not_configured=[],

@@ -15,6 +15,7 @@ import lifeboat
 from shared.recovery_point import backup as backup_module
 from shared.recovery_point import restore_databases as restore_databases_module
 from tests.conftest import Vault
+from tests.standins.azurite import KEY
 
 PASSWORD = "of the repository"
 Json = dict[str, Any]
@@ -85,6 +86,16 @@ class CommandLine:
         """``set(SHARE_URL="...")``"""
         for name, value in settings.items():
             self.settings.setenv(f"LIFEBOAT_{name}", value)
+
+    def set_databases_that_fail(self) -> None:
+        """Everything that they need is set, and nobody listens at their server."""
+        self.set(
+            SQL_SERVER="127.0.0.1,1",
+            SQL_USERNAME="nobody",
+            SQL_PASSWORD="secret",
+            LANDING_URL="http://127.0.0.1:1/landing",
+            LANDING_KEY=KEY,
+        )
 
     def unset(self, *names: str) -> None:
         for name in names:

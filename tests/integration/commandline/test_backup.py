@@ -106,8 +106,8 @@ def test_a_point_of_some_components_only_is_not_whole(lifeboat_in: CommandLine) 
 
 
 def test_one_component_that_fails_makes_the_point_partial(lifeboat_in: CommandLine) -> None:
-    """This version cannot back databases up: a configured one is a component that failed, never left out silently."""
-    lifeboat_in.set(SQL_SERVER="sql.example")
+    """A configured component that fails is never left out silently."""
+    lifeboat_in.set_databases_that_fail()
 
     answer = lifeboat_in("backup")
 
@@ -133,7 +133,7 @@ def test_all_components_failed_is_a_failed_point(lifeboat_in: CommandLine) -> No
 def test_a_component_that_an_earlier_whole_point_had_is_missed_until_it_is_said_to_be_meant(
     lifeboat_in: CommandLine,
 ) -> None:
-    lifeboat_in.set(SQL_SERVER="sql.example")
+    lifeboat_in.set_databases_that_fail()
     assert lifeboat_in("backup").json["whole"] is True
     lifeboat_in.unset("SQL_SERVER")
 
@@ -224,7 +224,7 @@ def test_an_accepted_empty_share_is_the_baseline_zero(lifeboat_in: CommandLine) 
 def test_what_was_accepted_in_a_partial_run_is_the_baseline_too(lifeboat_in: CommandLine) -> None:
     lifeboat_in("backup")
     _empty(lifeboat_in, keep=2)
-    lifeboat_in.set(SQL_SERVER="sql.example")
+    lifeboat_in.set_databases_that_fail()
     assert lifeboat_in("backup", "--allow-shrink").status == "partial"
     lifeboat_in.unset("SQL_SERVER")
 

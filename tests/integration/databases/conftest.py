@@ -94,8 +94,10 @@ class Bench:
     def as_restorer(self) -> None:
         self.command.set(RESTORE_SQL_USERNAME=RESTORE_LOGIN, RESTORE_SQL_PASSWORD=PASSWORD)
 
-    def sent(self, begins: str) -> list[str]:
-        return [text for text in self.server.statements if text.lstrip().upper().startswith(begins.upper())]
+    def sent(self, begins: str = "") -> list[str]:
+        """Statements that begin so, in their order; those of one batch one by one."""
+        parts = [part.lstrip() for text in self.server.statements for part in text.split("; ")]
+        return [part for part in parts if part.upper().startswith(begins.upper())]
 
     def landed(self) -> list[str]:
         """Containers that are in the landing account now."""
@@ -173,6 +175,7 @@ def server_settings(
         password=password,
         secret="sql-password",
         prefix="LIFEBOAT_SQL",
+        named_by="LIFEBOAT_SQL_SERVER",
         driver=driver.name,
         trust_server_certificate=not driver.is_microsoft or certificate is None,
         server_certificate=str(certificate.chain) if certificate and driver.is_microsoft else None,

@@ -129,14 +129,36 @@ def _restores() -> Iterator[Sample]:
     )
     yield from _on_both(
         "restore_database: a differential",
-        lambda devices: statements.restore_database(HARD_NAME, devices, move={}, replace=True, differential=True),
+        lambda devices: statements.restore_database(HARD_NAME, devices, move={}, replace=False),
+    )
+    yield from _on_both(
+        "in_one_batch: alone, and restored",
+        lambda devices: statements.in_one_batch(
+            statements.single_user(HARD_NAME),
+            statements.restore_database(HARD_NAME, devices, move=move, replace=True),
+        ),
+    )
+    yield from _on_both(
+        "in_one_batch: alone, and the tail of the log",
+        lambda devices: statements.in_one_batch(
+            statements.single_user(HARD_NAME),
+            statements.backup(
+                BackupType.LOG,
+                HARD_NAME,
+                devices,
+                name="lifeboat tail",
+                copy_only=True,
+                compression=None,
+                then_restoring=True,
+            ),
+        ),
     )
     moment = datetime(2026, 11, 25, 13, 0, 0, 123456)
     for stop_at in (None, moment):
         yield from _on_both(
             f"restore_log: {'to a moment' if stop_at else 'whole'}",
             lambda devices, stop_at=stop_at: statements.restore_log(  # type: ignore[misc]
-                HARD_NAME, devices, stop_at=stop_at
+                HARD_NAME, devices, stop_at=stop_at, recovery=stop_at is not None
             ),
         )
 

@@ -368,7 +368,9 @@ def test_closing_a_broken_connection_is_no_error() -> None:
 # --- logging in ---
 
 
-SETTINGS = ServerSettings("sql.local", "lifeboat", None, "sql-password", "LIFEBOAT_DRILL_SQL", None, False, None)
+SETTINGS = ServerSettings(
+    "sql.local", "lifeboat", None, "sql-password", "LIFEBOAT_DRILL_SQL", "LIFEBOAT_DRILL_SQL_SERVER", None, False, None
+)
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, error: Exception) -> LifeboatError:
@@ -457,6 +459,8 @@ def test_a_closed_port_is_told_before_any_driver_is_asked(monkeypatch: pytest.Mo
 
 def test_an_address_that_is_none_is_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "choose_driver", lambda wanted: Driver("ODBC Driver 18 for SQL Server"))
-    settings = ServerSettings("a b", "lifeboat", None, "sql-password", "LIFEBOAT_SQL", None, False, None)
+    settings = ServerSettings(
+        "a b", "lifeboat", None, "sql-password", "LIFEBOAT_SQL", "LIFEBOAT_SQL_SERVER", None, False, None
+    )
     with pytest.raises(SettingsError):
         Connection.open(settings, "p")

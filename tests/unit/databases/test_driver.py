@@ -28,6 +28,7 @@ def server(name: str = "sql.local", **other: Any) -> ServerSettings:
         "password": None,
         "secret": "sql-password",
         "prefix": "LIFEBOAT_SQL",
+        "named_by": "LIFEBOAT_SQL_SERVER",
         "driver": None,
         "trust_server_certificate": False,
         "server_certificate": None,

@@ -299,7 +299,7 @@ def test_the_permissions_that_are_missing_are_named() -> None:
     made, _ = connection(
         {
             statements.SERVER_PERMISSION: lambda name: [{"granted": held[name]}],
-            statements.DATABASE_PERMISSION: lambda database, name: [{"granted": int(database == "a")}],
+            statements.DATABASE_PERMISSION: lambda database, name: [{"granted": int(database == "[a]")}],
         }
     )
     missing = missing_permissions(made, held, {"a": "BACKUP DATABASE", "b": "BACKUP LOG"})

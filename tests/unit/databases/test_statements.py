@@ -105,11 +105,29 @@ def test_a_full_is_restored_with_its_files_moved_and_without_recovery() -> None:
     )
 
 
-def test_only_a_full_replaces() -> None:
+def test_beside_what_is_there_nothing_is_replaced() -> None:
     beside = statements.restore_database(NAME, URL, move={}, replace=False)
-    differential = statements.restore_database(NAME, URL, move={}, replace=True, differential=True)
 
-    assert beside == differential == f"RESTORE DATABASE {QUOTED} FROM {AT_URLS} WITH NORECOVERY, CHECKSUM, STATS = 5"
+    assert beside == f"RESTORE DATABASE {QUOTED} FROM {AT_URLS} WITH NORECOVERY, CHECKSUM, STATS = 5"
+
+
+def test_alone_with_the_database_and_its_tail_in_one_batch() -> None:
+    tail = statements.backup(
+        BackupType.LOG, NAME, DISK, name="n", copy_only=True, compression=None, then_restoring=True
+    )
+
+    assert statements.in_one_batch(statements.single_user(NAME), tail) == (
+        f"ALTER DATABASE {QUOTED} SET SINGLE_USER WITH ROLLBACK IMMEDIATE; BACKUP LOG {QUOTED} TO {ON_DISK} WITH "
+        "COPY_ONLY, NORECOVERY, INIT, FORMAT, CHECKSUM, NAME = N'n', STATS = 5"
+    )
+
+
+def test_the_last_log_to_a_moment_brings_the_database_up_itself() -> None:
+    text = statements.restore_log(NAME, DISK, stop_at=datetime(2026, 11, 25, 13), recovery=True)
+
+    assert text == (
+        f"RESTORE LOG {QUOTED} FROM {ON_DISK} WITH STOPAT = N'2026-11-25T13:00:00.000', RECOVERY, CHECKSUM, STATS = 5"
+    )
 
 
 def test_a_log_is_restored_to_its_end_or_to_a_moment_in_milliseconds() -> None:

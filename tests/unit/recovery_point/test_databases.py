@@ -268,8 +268,8 @@ def test_history_goes_back_to_the_newest_full_of_each_database() -> None:
         point(2, {"a": database(named("a", log(10, 20))), "b": database(named("b", base))}),
         point(1, {"a": database(named("a", full(0, 5))), "b": database(named("b", full(0, 5)))}),
     ]
-    history = read_sets(points, ["a", "b", "master"])
+    history = read_sets(points, ["a", "b", "master"], lambda each: True)
 
     assert [each.uuid for each in history["a"]] == ["log-40-50", "full-30-40", "log-10-20"]
     assert [each.uuid for each in history["b"]] == ["full-0-30", "full-0-10"]
-    assert read_sets(points, ["other"]) == {"other": []}
+    assert read_sets(points, ["other"], lambda each: True) == {"other": []}

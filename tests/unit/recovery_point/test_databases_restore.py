@@ -210,9 +210,11 @@ def test_a_chain_with_a_gap_is_a_reason_and_the_others_go_on(catalog: Catalog) -
     chains, reasons = chosen(catalog, newest)
 
     assert chains == {"a": ["full-0-20"]}
-    (reason,) = reasons
+    reason, absent = reasons
     assert (reason["component"], reason["code"], reason["database"]) == ("databases", "no-chain", "b")
+    assert (absent["code"], absent["database"]) == ("database-failed", "c")
     assert reason["remedy"]
+    assert absent["remedy"]
 
 
 def test_to_a_moment_later_points_are_looked_at_too(catalog: Catalog) -> None:
