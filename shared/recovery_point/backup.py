@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -70,8 +70,8 @@ class Backup:
             opener = self._opener(vault, share) if share else None
             ahead = self._scan_ahead(opener, closing) if opener else None
             catalog = Catalog(vault.records)
-            repository, history = self._open(vault, catalog)
             self._refuse_unknown(catalog)
+            repository, history = self._open(vault, catalog)
             wait = (share or sql or _Impatient()).lock_wait_seconds
             with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
                 if ahead and ahead.is_stale():
@@ -279,9 +279,13 @@ class Backup:
     def _refuse_unknown(self, catalog: Catalog) -> None:
         """``UsageError`` for a ``--without`` that names neither a component nor what the whole point before had, or was
         told to do without: a slip of the pen would accept nothing and say nothing."""
-        before = next((point for point in catalog.earlier() if point.whole), None)
-        known = {*COMPONENTS, *(before.requested_databases if before else ()), *(before.without if before else ())}
-        for name in self.request.without:
+        databases = [name for name in self.request.without if name not in COMPONENTS]
+        before = None
+        if databases:
+            with suppress(ContainerMissing):
+                before = next((point for point in catalog.readable() if point.whole), None)
+        known = {*before.requested_databases, *before.without} if before else set()
+        for name in databases:
             if name not in known:
                 raise UsageError(
                     f"--without {name}: there is no such component, and the whole point before had no such database",
