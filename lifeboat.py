@@ -223,6 +223,8 @@ def restore_databases(
     from shared.recovery_point.restore_databases import restore_databases as run
 
     done = Progress()
+    if overwrite and not dry_run and not as_json:
+        message("Live databases are replaced: App Service's WebFarmService and ResourceMetering should be stopped.")
     request = DatabasesRestoreRequest(point, to, suffix, at, overwrite, dry_run, checkdb)
     with progress(Meter(None, "restoring", beside=lambda: done.text), quiet=as_json):
         restored = interruptible(lambda check: run(Settings.from_environment(), request, progress=done, check=check))

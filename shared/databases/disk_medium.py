@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -11,9 +11,12 @@ from shared.databases.connection import Connection
 from shared.databases.disk_folder import DiskFolder
 from shared.databases.medium import OUR_PREFIX, Depot, checked, is_left_over, new_run, stored_names
 from shared.databases.statements import Devices
-from shared.errors import Damaged, DatabaseError, LifeboatError
+from shared.errors import Damaged, DatabaseError, LifeboatError, TargetError
 
 Json = dict[str, Any]
+
+WRITES = 3
+"""How often a file of a restore is begun."""
 
 
 class DiskMedium:
@@ -80,7 +83,7 @@ class DiskMedium:
         for file, size_bytes, pieces in self._depot.kept(stored):
             name = self._brought(self._run, folder, file)
             self._made.add(name)
-            written = self._folder.write(name, checked(pieces(), check))
+            written = self._write(name, pieces, check)
             if written != size_bytes:
                 raise Damaged(
                     f"{file} came back with {written:,} bytes instead of {size_bytes:,}", remedy="Run 'check'."
@@ -90,6 +93,16 @@ class DiskMedium:
 
     def leave(self, devices: Devices) -> None:
         self._left.update(self._names(devices))
+
+    def _write(self, name: str, pieces: Callable[[], Iterable[bytes]], check: Callable[[], None]) -> int:
+        """From its start again where the connection is cut: a write is not resumed."""
+        for attempt in range(1, WRITES + 1):
+            try:
+                return self._folder.write(name, checked(pieces(), check))
+            except TargetError:
+                if attempt == WRITES:
+                    raise
+        raise AssertionError("unreachable")
 
     def discard(self, devices: Devices) -> None:
         for name in set(self._names(devices)) - self._left:

@@ -14,9 +14,10 @@ import orjson
 
 from shared import VERSION
 from shared.databases.chains import Chain
-from shared.databases.inspection import server_name
+from shared.databases.inspection import inspect, server_name
 from shared.databases.progress import Progress
 from shared.databases.restore import DatabaseRestores
+from shared.databases.statements import drop_database
 from shared.errors import Cancelled, LifeboatError, SettingsError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import RecoveryPoint
@@ -28,6 +29,7 @@ from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
 
+NAME_PREFIX = "lifeboat_drill_"
 DRILLS_PREFIX = "drills/"
 """Results lie beside the points: ``drills/POINT/TIME.json`` in the container ``recovery-points``."""
 
@@ -89,6 +91,9 @@ def drill(
             if any(each["code"] == Cancelled.code for each in result.reasons):
                 break
         result.rto_seconds = round(total, 3) if any(each["result"] == "pass" for each in result.checks) else None
+        result.notes += _left_by_others(restores)
+        restores.medium.detach(restores.connection)
+        restores.medium.clear()
         result.notes += restores.medium.notes
         _write(vault, result, began)
     emit(
@@ -112,7 +117,7 @@ def _refuse_production(restores: DatabaseRestores, point: RecoveryPoint, on_prod
 
 def _one(restores: DatabaseRestores, name: str, chain: Chain, result: Drilled) -> float:
     """Restore, check, drop. Returns the seconds until it was ONLINE."""
-    target = f"lifeboat_drill_{secrets.token_hex(4)}_{chain.full.database}"[:128]
+    target = f"{NAME_PREFIX}{secrets.token_hex(4)}_{chain.full.database}"[:128]
     seconds = 0.0
     guid: str | None = None
     outcome, detail = "fail", ""
@@ -146,6 +151,12 @@ def _one(restores: DatabaseRestores, name: str, chain: Chain, result: Drilled) -
         }
     )
     return seconds
+
+
+def _left_by_others(restores: DatabaseRestores) -> list[str]:
+    """Databases of drills that were killed: nobody knows whose they are now, so nobody drops them unasked."""
+    names = [name for name in inspect(restores.connection).databases if name.startswith(NAME_PREFIX)]
+    return [f"{name} was left by a drill that was killed: look at it, then {drop_database(name)}" for name in names]
 
 
 def _write(vault: Vault, result: Drilled, began: datetime) -> None:

@@ -154,7 +154,7 @@ def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint,
                 f"the recovery point {point_id} has no backup of a database",
                 remedy="Run 'points' to see which have one.",
             )
-        return point, _lacks(point)
+        return point, _lacks(point, catalog)
     passed_over: list[str] = []
     for point in catalog.readable():
         component = point.components.get("databases", {})
@@ -162,7 +162,7 @@ def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint,
         if component.get("tail_of_restore"):
             state = "the tails of logs that a restore replaced"
         elif state in (COMPLETE, PARTIAL) and readable_sets(point):
-            return point, passed_over + _lacks(point)
+            return point, passed_over + _lacks(point, catalog)
         passed_over.append(f"passed over: {point.point}, in which databases are {state}")
     raise UsageError("no recovery point holds a backup of a database", remedy="Run 'points' to see what there is.")
 
@@ -307,12 +307,16 @@ def reason(error: LifeboatError, database: str) -> Json:
     return error.as_reason("databases") | {"database": database}
 
 
-def _lacks(point: RecoveryPoint) -> list[str]:
+def _lacks(point: RecoveryPoint, catalog: Catalog) -> list[str]:
+    whole = next((other for other in catalog.readable() if other.whole), None)
+    absent = sorted(set(whole.requested_databases) - set(point.databases)) if whole else []
     notes = [
         f"{name} is {database['status']} in {point.point}"
         for name, database in point.databases.items()
         if database["status"] != COMPLETE
     ]
+    if absent:
+        notes.append(f"{', '.join(absent)} of {whole.point if whole else ''} is not in {point.point}")
     if any(name.lower() == "master" for name in point.databases):
         notes.append("master is never restored by command: the runbook has a page on it")
     return notes

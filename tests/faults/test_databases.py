@@ -135,6 +135,31 @@ def test_26_a_failover_in_the_middle_is_waited_for_and_the_database_begun_anew_o
     assert bench.landed() == []
 
 
+def test_26_while_nobody_is_the_primary_the_new_one_is_waited_for(
+    pair: tuple[Bench, SqlServer, AvailabilityGroup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, other, group = pair
+    monkeypatch.setattr(backup_module, "FAILOVER_POLL_SECONDS", 0.1)
+    bench.command.set(SQL_DATABASES=f"{HOSTING},{METERING}")
+    bench.server.slow("BACKUP", 20, times=1)
+
+    def elect() -> None:
+        while not bench.sent("BACKUP"):
+            time.sleep(0.02)
+        time.sleep(0.2)
+        group.resolving()
+        time.sleep(1.0)
+        group.failover(other)
+
+    election = threading.Thread(target=elect)
+    election.start()
+    answer = bench.command("backup")
+    election.join()
+    assert answer.status == "complete", answer.reasons
+    record = bench.record(answer.json["point"])["components"]["databases"]
+    assert {each["backups"][0]["server"] for each in record["databases"].values()} == {"SQL02"}
+
+
 def test_26_between_two_steps_another_instance_is_noticed_by_its_name(
     pair: tuple[Bench, SqlServer, AvailabilityGroup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
