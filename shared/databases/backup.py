@@ -127,7 +127,7 @@ class DatabaseBackups:
 
     def _through_a_failover(self, back_up: Callable[[DatabaseFacts, Outcome], None], outcome: Outcome) -> None:
         """Back up one database. Where the server goes away in the middle, it is waited for and the database begun
-        anew, once; until then it may still be recovering, or nobody the primary."""
+        anew; for ``FAILOVER_SECONDS`` it may still be recovering, or nobody the primary."""
         lost: LifeboatError | None = None
         deadline = 0.0
         while True:
@@ -139,10 +139,10 @@ class DatabaseBackups:
                     self._wait_for_running(facts)
                 back_up(facts, outcome)
             except (SourceUnreachable, SourceNotFound, inspection.NotReady) as error:
+                if lost is None and isinstance(error, inspection.NotReady):
+                    raise
                 self._drop_connection()
                 if lost is None:
-                    if isinstance(error, inspection.NotReady):
-                        raise
                     lost, deadline = error, time.monotonic() + FAILOVER_SECONDS
                     outcome.notes.append(f"begun again: {error}")
                 elif time.monotonic() >= deadline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,7 @@ from shared.databases.medium import REPOSITORY, Depot, Medium
 from shared.databases.progress import Progress
 from shared.databases.tsql import quote_name
 from shared.databases.url_medium import UrlMedium
-from shared.errors import Damaged, LifeboatError, StorageError
+from shared.errors import Damaged, DriverMissing, LifeboatError, StorageError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository
 from shared.repository.trees import parse_rfc3339, rfc3339
@@ -145,7 +146,8 @@ class DatabasesComponent:
             quote_name(name)
         depot = Depot(self.vault, self.repository, self.settings.server.server)
         password = server_password(self.settings.server, self.vault)
-        check_settings(self.settings.server, password)
+        with suppress(DriverMissing):  # that costs the databases, not the share beside them
+            check_settings(self.settings.server, password)
         self._medium = open_medium(
             self.source, self.settings.mode, self.vault, depot, self.settings.statement_limit_seconds
         )

@@ -84,6 +84,15 @@ def test_a_server_that_is_not_there_costs_the_databases_and_not_the_share(bench:
     assert answer.share["status"] == "complete"
 
 
+def test_a_driver_that_is_not_there_costs_the_databases_and_not_the_share(bench: Bench) -> None:
+    share_too(bench)
+    bench.command.set(SQL_DRIVER="Nope")
+    answer = bench.command("backup")
+    assert (answer.code, answer.codes) == (3, ["no-driver"])
+    assert "installed: " in answer.reasons[0]["message"]
+    assert answer.reasons[0]["setting"] == "LIFEBOAT_SQL_DRIVER"
+
+
 def test_a_wrong_setting_is_told_before_anything_is_read(bench: Bench) -> None:
     share_too(bench)
     bench.command.set(SQL_SERVER_CERTIFICATE="/no/such/file.pem")
