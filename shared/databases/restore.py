@@ -234,8 +234,10 @@ class DatabaseRestores:
         label = f"{label_of(target)}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-tail-{secrets.token_hex(3)}"
         devices = self.medium.devices(label, existing.log_bytes if existing else 0)
         statement = self._tail_statement(target, devices, f"lifeboat {label}"[-128:])
+        taken = False
         try:
             self._alone(lambda: self._renewed.transfer(statement, target, f"saving the tail of the log of {target}"))
+            taken = True
             self._renewed.verify(devices, target)
             header, files = self._renewed.read_media(devices, target)
             zone = server.time_zone_minutes
@@ -243,6 +245,11 @@ class DatabaseRestores:
             self._keep_tail(tail, devices, label)
         except LifeboatError as error:
             self._recover_old(target)
+            if taken and self.own_log_chain:  # the server no longer has what is in it
+                self.medium.leave(devices)
+                self.notes.append(
+                    f"the tail of the log of {target}, which was not verified, stays at {devices.names[0]}"
+                )
             error.args = (
                 f"the tail of the log of {target} could not be saved, so nothing was replaced: {error} "
                 f"({self._how_it_stands(planned)})",
