@@ -101,7 +101,7 @@ def backup(
                 f"read {bytes_text(share['bytes_read'])}, stored {bytes_text(share['bytes_stored'])}; "
                 f"snapshot {share['snapshot'][:8]}"
             )
-        _tell_databases(point.databases)
+        _tell_databases(point.components.get("databases", {}))
         for note in point.components.get("databases", {}).get("notes", ()):
             message(note)
         if point.gone:
@@ -148,7 +148,7 @@ def show(point: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = 
         result(json.dumps(record))
         return 0
     result(json.dumps(record, indent=2, ensure_ascii=False))
-    _tell_databases(record["components"].get("databases", {}).get("databases", {}), message)
+    _tell_databases(record["components"].get("databases", {}), message)
     return 0
 
 
@@ -395,12 +395,15 @@ def _component_text(name: str, component: Json) -> str:
     return f"{name} {component['status']}{more}"
 
 
-def _tell_databases(databases: Json, say: Callable[[str], None] = result) -> None:
-    for name, database in databases.items():
+def _tell_databases(component: Json, say: Callable[[str], None] = result) -> None:
+    for name, database in component.get("databases", {}).items():
         kinds = ", ".join(_backup_text(backup) for backup in database["backups"]) or "no backup"
         say(f"  {name}: {database['status']}; {kinds}")
         for note in database["notes"]:
             say(f"    {note}")
+    if moment := component.get("share_moment"):
+        can = "can" if moment["reachable"] else "cannot"
+        say(f"  databases {can} all be brought to the moment of the share: --at {moment['moment']}")
 
 
 def _backup_text(backup: Json) -> str:

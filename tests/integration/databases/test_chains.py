@@ -113,3 +113,14 @@ def test_logins_are_saved_as_a_secret_where_that_is_permitted(bench: Bench) -> N
     assert record["logins"] == {"saved": 0, "why": "no Key Vault is configured (LIFEBOAT_KEY_VAULT_URL)"}
     bench.use(bench.server, username=ADMIN_LOGIN)
     assert bench.command("backup").status == "complete"
+
+
+def test_people_are_told_whether_the_moment_of_the_share_can_be_reached(own: Bench) -> None:
+    own.command.set(SHARE_URL=own.command.share.as_uri())
+    _, out, _ = own.command.people("backup")
+    assert "databases cannot all be brought to the moment of the share" in out
+    _, out, _ = own.command.people("backup")
+    assert "databases can all be brought to the moment of the share: --at 20" in out
+    point = own.command("points").json["points"][0]["point"]
+    _, _, err = own.command.people("show", point)
+    assert "databases can all be brought to the moment of the share" in err
