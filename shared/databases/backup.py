@@ -21,21 +21,20 @@ from shared.databases.backup_set import BackupSet, from_header, json_safe
 from shared.databases.connection import Connection, Row
 from shared.databases.grants import BACKUP_SERVER_PERMISSIONS, CREDENTIAL_PERMISSION
 from shared.databases.inspection import DatabaseFacts, ServerFacts
-from shared.databases.medium import Medium
+from shared.databases.medium import LEFT_OVER_AFTER, Medium
 from shared.databases.progress import Progress
 from shared.databases.runner import Runner
 from shared.databases.statements import BackupType, Devices
 from shared.errors import (
     Cancelled,
-    Damaged,
     DatabaseError,
     LifeboatError,
     PermissionMissing,
+    RepositoryLocked,
     SourceError,
     SourceNotFound,
     SourceUnreachable,
     StatementCancelled,
-    StorageError,
 )
 from shared.settings import DatabasesSettings
 from shared.telemetry import Event, emit
@@ -121,7 +120,9 @@ class DatabaseBackups:
                 continue
             try:
                 self._through_a_failover(back_up, outcome)
-            except (SourceError, StorageError, Damaged) as error:
+            except (Cancelled, RepositoryLocked):
+                raise
+            except LifeboatError as error:
                 outcome.failed = True
                 outcome.reasons.append(_reason(error, name))
 
@@ -358,9 +359,15 @@ class DatabaseBackups:
             copy_only=plan.copy_only,
             compression=self.settings.compression if server.has_compression else None,
         )
+        only_copy = plan.kind is BackupType.LOG and not plan.copy_only
         try:
-            self._runner.transfer(statement, facts.name, f"backing up {facts.name} ({plan.kind})")
-            if plan.kind is BackupType.LOG and not plan.copy_only:
+            try:
+                self._runner.transfer(statement, facts.name, f"backing up {facts.name} ({plan.kind})")
+            except (SourceUnreachable, StatementCancelled, Cancelled, RepositoryLocked):
+                if only_copy:  # it may have ended at the server all the same
+                    self._leave(devices, outcome)
+                raise
+            if only_copy:
                 return self._secure_log(devices, label, name, facts, plan, outcome)
             return self._bring(devices, label, name, facts, plan, outcome)
         finally:
@@ -377,13 +384,16 @@ class DatabaseBackups:
             except LifeboatError as error:
                 if attempt < ATTEMPTS and not isinstance(error, (Cancelled, SourceUnreachable)):
                     continue
-                self.medium.leave(devices)
-                outcome.notes.append(
-                    f"the log backup stays at {', '.join(devices.names)}: it could not be brought into the vault, and "
-                    "the server no longer has what is in it, so the next run begins a new chain"
-                )
+                self._leave(devices, outcome)
                 raise _LogLeft(f"{error} (the log backup stays at {devices.names[0]})", database=facts.name) from error
         raise AssertionError("unreachable")
+
+    def _leave(self, devices: Devices, outcome: Outcome) -> None:
+        self.medium.leave(devices)
+        outcome.notes.append(
+            f"the log backup stays at {', '.join(devices.names)} for {LEFT_OVER_AFTER.days} days: it was not brought "
+            "into the vault, and the server may no longer have what is in it, so the next run begins a new chain"
+        )
 
     def _bring(
         self, devices: Devices, label: str, name: str, facts: DatabaseFacts, plan: chains.Next, outcome: Outcome

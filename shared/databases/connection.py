@@ -33,6 +33,8 @@ QUERY_LIMIT_SECONDS = 120.0
 """What a look at the server's views may take."""
 WATCH_SECONDS = 0.5
 """How often the watchdog looks whether a statement should end."""
+STOP_SECONDS = 5.0
+"""What the watchdog may take to end; a driver's own cancel may be stuck."""
 CANCEL_PATIENCE_SECONDS = 60.0
 """How long a cancelled statement may take to end before its connection is given up."""
 
@@ -97,6 +99,8 @@ class Connection:
         self.server = server
         """As it was configured."""
         self.username = username
+        self._given_up = False
+        """The server fell silent in the middle of a statement: nothing more is asked of this session."""
 
     @classmethod
     def open(cls, settings: ServerSettings, password: str) -> Connection:
@@ -121,6 +125,8 @@ class Connection:
         self.close()
 
     def close(self) -> None:
+        if self._given_up:
+            return  # the driver would wait for the server
         pyodbc = odbc()
         try:
             self._raw.close()
@@ -146,28 +152,46 @@ class Connection:
         from another thread; what it raises ends the statement and is raised here. ``database`` names in errors what
         the statement is about.
         """
+        if self._given_up:
+            raise self._silent(statement)
         pyodbc = odbc()
         cursor = self._raw.cursor()
         answer = Answer()
+
+        def drain() -> None:
+            cursor.execute(statement, parameters) if parameters else cursor.execute(statement)
+            _take(cursor, answer, on_message)
+            while cursor.nextset():
+                _take(cursor, answer, on_message)
+
+        work = _Work(drain)
         with _Watchdog(cursor, limit_seconds, check) as watchdog:
             try:
-                cursor.execute(statement, parameters) if parameters else cursor.execute(statement)
-                _take(cursor, answer, on_message)
-                while cursor.nextset():
-                    _take(cursor, answer, on_message)
+                if not work.ended(watchdog):
+                    self._given_up = True
+                    raise self._silent(statement)
+                work.raise_what_it_raised()
                 watchdog.raise_if_cancelled(statement, database)  # a cancel between two results ends them in silence
             except pyodbc.Error as error:
                 watchdog.raise_if_cancelled(statement, database)
                 self._failed(error, statement, database, answer)
             finally:
                 watchdog.stop()
-                _close(cursor)
+                if not self._given_up:
+                    _close(cursor)
         return answer
+
+    def _silent(self, statement: str) -> SourceUnreachable:
+        return SourceUnreachable(
+            f"SQL Server {self.server} answers no more, not even that {_verb(statement)} be cancelled",
+            remedy="Look at the server; what was sent to it may still be going on there.",
+            setting="LIFEBOAT_SQL_SERVER",
+        )
 
     def _failed(self, error: Exception, statement: str, database: str | None, answer: Answer) -> NoReturn:
         """Not chained: the driver's text may repeat what the statement held."""
         state, number, text = _parts(error)
-        if state in LOST_STATES and number == 0:
+        if number == 0 and (state in LOST_STATES or (state == "HY000" and "Unknown error" in text)):
             raise SourceUnreachable(
                 f"the connection to SQL Server {self.server} was lost during {_verb(statement)}: {text}",
                 remedy="Run it again; an availability group may have failed over.",
@@ -190,6 +214,35 @@ class Connection:
         ) from None
 
 
+class _Work:
+    """A statement in a thread of its own, so that whoever waits for it is not bound to a server that falls silent."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self._run = run
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+        threading.Thread(target=self._work, name="statement", daemon=True).start()
+
+    def ended(self, watchdog: _Watchdog) -> bool:
+        """Wait for it. False: it was cancelled, and is still not over after ``CANCEL_PATIENCE_SECONDS``."""
+        while not self._done.wait(WATCH_SECONDS):
+            if watchdog.cancelled_seconds > CANCEL_PATIENCE_SECONDS:
+                return False
+        return True
+
+    def raise_what_it_raised(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.set()
+
+
 class _Watchdog:
     """Cancels a cursor from a thread of its own when its time is up, or ``check`` raises."""
 
@@ -199,8 +252,14 @@ class _Watchdog:
         self._cursor, self._check = cursor, check
         self._limit_seconds = limit_seconds
         self._deadline = time.monotonic() + limit_seconds
+        self._cancelled_at: float | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    @property
+    def cancelled_seconds(self) -> float:
+        """How long ago it began to cancel; 0 where it has not."""
+        return 0.0 if self._cancelled_at is None else time.monotonic() - self._cancelled_at
 
     def __enter__(self) -> _Watchdog:
         self._thread.start()
@@ -224,8 +283,7 @@ class _Watchdog:
 
     def stop(self) -> None:
         self._done.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join(CANCEL_PATIENCE_SECONDS)
+        self._thread.join(STOP_SECONDS)
 
     def _watch(self) -> None:
         while not self._done.wait(WATCH_SECONDS):
@@ -241,6 +299,7 @@ class _Watchdog:
 
     def _cancel(self) -> None:
         """Again and again: a cancel that comes between two results is lost."""
+        self._cancelled_at = time.monotonic()
         while not self._done.is_set():
             try:
                 self._cursor.cancel()
@@ -256,9 +315,9 @@ def _knock(settings: ServerSettings) -> None:
         return  # its port is asked of the server's browser, by the driver
     try:
         socket.create_connection((address.host, address.port or DEFAULT_PORT), LOGIN_SECONDS).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that no host name can have
         raise SourceUnreachable(
-            f"SQL Server {settings.server} does not answer: {error.strerror or error}",
+            f"SQL Server {settings.server} does not answer: {getattr(error, 'strerror', None) or error}",
             remedy=f"Check {settings.named_by}, the port and the firewall.",
             setting=settings.named_by,
         ) from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -46,6 +46,9 @@ class Planned:
     """What has that name there now, and is to be replaced."""
     move: Mapping[str, str]
     takes_tail: bool
+    saves_whole: bool = False
+    """What is there is backed up in full before it is replaced: it was left RESTORING by an earlier try, and where its
+    log goes on since nobody can say."""
 
     @property
     def database(self) -> str:
@@ -95,6 +98,8 @@ class DatabaseRestores:
         if existing is not None and not overwrite:
             return None
         self._refuse(chain, server, existing)
+        if existing is not None:
+            _refuse_unsaved_tail(existing, server)
         move = _move(chain.full, target, server, existing)
         _require_space(self.connection, chain.full, move, existing)
         return Planned(chain, target, existing, move, takes_tail=existing is not None and _has_tail(existing))
@@ -133,13 +138,15 @@ class DatabaseRestores:
     def preview(self, planned: Planned) -> list[str]:
         """The T-SQL that ``restore`` will send, in its order."""
         lines = []
+        if planned.existing is not None and planned.existing.state == "RESTORING":
+            lines.append(statements.recover(planned.target))
         chain = [self.medium.planned(each.stored, _folder(each)) for each in planned.chain.sets]
         if planned.existing is not None:
             lines += [statements.verify_only(devices) for devices in chain]
         if planned.takes_tail:
             somewhere = self.medium.planned({"kind": BLOBS, "blobs": [{"name": "tail.bak"}]}, "tail")
             lines += [
-                self._tail_statement(planned.target, somewhere, "lifeboat tail"),
+                self._save_statement(planned.target, somewhere, "lifeboat tail", whole=False),
                 statements.verify_only(somewhere),
             ]
             lines += [statements.header_only(somewhere), statements.file_list_only(somewhere)]
@@ -178,8 +185,9 @@ class DatabaseRestores:
                 result.bytes += sum(int(part["size_bytes"]) for part in _parts(each.stored))
             for devices in brought if planned.existing is not None else ():
                 self._renewed.verify(devices, planned.target)
-            if planned.takes_tail:
-                self._take_tail(planned)
+            planned = self._recover_left(planned)
+            if planned.takes_tail or planned.saves_whole:
+                self._save_what_is_there(planned)
             elif planned.existing is not None:
                 self.notes.append(f"{planned.target} had no tail of its log to save: {_why_no_tail(planned.existing)}")
             self._restore(planned, brought)
@@ -226,18 +234,17 @@ class DatabaseRestores:
             )
         self.connection.run(statements.drop_database(target), limit_seconds=self.limit_seconds, database=target)
 
-    def _take_tail(self, planned: Planned) -> None:
-        """What was logged since the last backup of what is about to be replaced: verified, kept and recorded. The
-        database is RESTORING afterwards, and as it was where this fails."""
+    def _save_what_is_there(self, planned: Planned) -> None:
+        """What was logged since the last backup of what is about to be replaced, or all of it: verified, kept and
+        recorded. After its tail was taken the database is RESTORING; where this fails, as it was."""
         server = inspection.inspect(self.connection)
         target, existing = planned.target, planned.existing
         label = f"{label_of(target)}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-tail-{secrets.token_hex(3)}"
-        devices = self.medium.devices(label, existing.log_bytes if existing else 0)
-        statement = self._tail_statement(target, devices, f"lifeboat {label}"[-128:])
-        taken = False
+        size_bytes = existing.log_bytes + (existing.data_bytes if planned.saves_whole else 0) if existing else 0
+        devices = self.medium.devices(label, size_bytes)
+        statement = self._save_statement(target, devices, f"lifeboat {label}"[-128:], whole=planned.saves_whole)
         try:
-            self._alone(lambda: self._renewed.transfer(statement, target, f"saving the tail of the log of {target}"))
-            taken = True
+            self._alone(lambda: self._renewed.transfer(statement, target, f"saving what is in {target}"))
             self._renewed.verify(devices, target)
             header, files = self._renewed.read_media(devices, target)
             zone = server.time_zone_minutes
@@ -245,32 +252,33 @@ class DatabaseRestores:
             self._keep_tail(tail, devices, label)
         except LifeboatError as error:
             self._recover_old(target)
-            if taken and self.own_log_chain:  # the server no longer has what is in it
+            if self.own_log_chain or not self._is_online(target):  # it may hold what the server no longer has
                 self.medium.leave(devices)
                 self.notes.append(
-                    f"the tail of the log of {target}, which was not verified, stays at {devices.names[0]}"
+                    f"what was saved of {target}, and not verified, stays at {devices.names[0]} for "
+                    f"{LEFT_OVER_AFTER.days} days"
                 )
             error.args = (
-                f"the tail of the log of {target} could not be saved, so nothing was replaced: {error} "
+                f"what is in {target} could not be saved, so nothing was replaced: {error} "
                 f"({self._how_it_stands(planned)})",
             )
-            error.remedy = error.remedy or (
-                "Where its newest transactions do not matter, drop the database and restore again; else restore beside "
-                "it with --as."
+            error.remedy = (
+                "Run it again: a database that is RESTORING is recovered first. Where its newest transactions do not "
+                "matter, drop it and restore again; else restore beside it with --as."
             )
             raise
         finally:
             self.medium.discard(devices)
 
-    def _tail_statement(self, target: str, devices: Devices, name: str) -> str:
+    def _save_statement(self, target: str, devices: Devices, name: str, *, whole: bool) -> str:
         backup = statements.backup(
-            BackupType.LOG,
+            BackupType.FULL if whole else BackupType.LOG,
             target,
             devices,
             name=name,
-            copy_only=not self.own_log_chain,
+            copy_only=whole or not self.own_log_chain,
             compression=None,
-            then_restoring=True,
+            then_restoring=not whole,
         )
         return statements.in_one_batch(statements.single_user(target), backup)
 
@@ -282,11 +290,11 @@ class DatabaseRestores:
         except StorageForbidden as error:
             self.medium.leave(devices)
             self.notes.append(
-                f"the tail of the log of {tail.database} stays at {', '.join(devices.names)} for "
+                f"what was in {tail.database} (the {tail.kind}) stays at {', '.join(devices.names)} for "
                 f"{LEFT_OVER_AFTER.days} days, since it could not be brought into the vault: {error}"
             )
         else:
-            self.notes.append(f"the tail of the log of {tail.database} is the recovery point {record}")
+            self.notes.append(f"what was in {tail.database} (the {tail.kind}) is kept as the recovery point {record}")
 
     def _restore(self, planned: Planned, brought: Sequence[Devices]) -> None:
         target = planned.target
@@ -324,6 +332,22 @@ class DatabaseRestores:
         except LifeboatError:
             return
 
+    def _recover_left(self, planned: Planned) -> Planned:
+        """A database that an earlier try left RESTORING after its tail was taken is whole: it is recovered, and saved
+        in full. Where something was replaced already the server refuses, and there is nothing to save."""
+        if planned.existing is None or planned.existing.state != "RESTORING":
+            return planned
+        self._recover_old(planned.target)
+        now = inspection.inspect(self.connection).find(planned.target)
+        return replace(planned, existing=now, saves_whole=now is not None and now.state == "ONLINE")
+
+    def _is_online(self, target: str) -> bool:
+        try:
+            now = inspection.inspect(self.connection).find(target)
+        except LifeboatError:
+            return False
+        return now is not None and now.state == "ONLINE"
+
     def _how_it_stands(self, planned: Planned) -> str:
         """Let others in again where that can be; in words."""
         target = planned.target
@@ -356,6 +380,19 @@ def _has_tail(existing: DatabaseFacts) -> bool:
     """Whether there is a log chain whose end is not backed up yet."""
     return (
         existing.state == "ONLINE" and existing.recovery_model != "SIMPLE" and existing.last_log_backup_lsn is not None
+    )
+
+
+def _refuse_unsaved_tail(existing: DatabaseFacts, server: ServerFacts) -> None:
+    """``DatabaseError`` where the newest transactions may be in a log that is not backed up and that an ordinary tail
+    cannot be taken of: SUSPECT, RECOVERY_PENDING, OFFLINE."""
+    if existing.recovery_model == "SIMPLE" or existing.state in ("ONLINE", "RESTORING"):
+        return
+    raise DatabaseError(
+        f"{existing.name} on {server.name} is {existing.state}, and its log may hold transactions that no backup has",
+        remedy="Save its tail by hand (BACKUP LOG ... WITH NO_TRUNCATE, NORECOVERY), or give them up: "
+        f"{statements.drop_database(existing.name)}; then restore. Or restore beside it with --as.",
+        database=existing.name,
     )
 
 

@@ -331,7 +331,7 @@ class _Beside:
     def result(self, share_moment: str | None) -> tuple[Json, list[Json]]:
         """Waits for them."""
         self._running.result()
-        return self._component.finish(share_moment)
+        return self._pool.submit(self._component.finish, share_moment).result()
 
     def _still_wanted(self) -> None:
         if self._given_up.is_set():

@@ -21,7 +21,7 @@ from shared.databases.medium import REPOSITORY, Depot, Medium
 from shared.databases.progress import Progress
 from shared.databases.tsql import quote_name
 from shared.databases.url_medium import UrlMedium
-from shared.errors import Damaged, DriverMissing, LifeboatError, StorageError
+from shared.errors import ContainerMissing, Damaged, DriverMissing, LifeboatError, StorageError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository
 from shared.repository.trees import parse_rfc3339, rfc3339
@@ -77,7 +77,8 @@ def in_vault(vault: Vault) -> Callable[[BackupSet], bool]:
             folder = f"{blob['name'].partition('/')[0]}/"
             if folder not in listed:
                 listed.add(folder)
-                blobs.update({found.name: found.size_bytes for found in vault.databases.list(folder)})
+                with suppress(ContainerMissing):  # made with the first blob that is copied into it
+                    blobs.update({found.name: found.size_bytes for found in vault.databases.list(folder)})
         return all(blobs.get(blob["name"]) == blob["size_bytes"] for blob in each.stored["blobs"])
 
     return present
@@ -210,6 +211,8 @@ class DatabasesComponent:
     def _component(self, share_moment: str | None) -> tuple[Json, list[Json]]:
         run = self._run_there
         outcomes = list(run.outcomes.values())
+        if not self.logs_only and run.server is not None:  # those that nobody came to have failed too
+            outcomes += [Outcome(name) for name in self.settings.databases if name not in run.outcomes]
         reasons = self._reasons + [reason for outcome in outcomes for reason in outcome.reasons]
         made = [each for outcome in outcomes for each in outcome.backups]
         component: Json = {
@@ -227,7 +230,11 @@ class DatabasesComponent:
                 if each.stored["kind"] == REPOSITORY
                 for file in each.stored["files"]
             ),
-            "databases": {outcome.name: _database(outcome) for outcome in outcomes},
+            "databases": {
+                outcome.name: _database(outcome)
+                for outcome in outcomes
+                if outcome.backups or outcome.reasons or not self.logs_only  # a run of logs says nothing of the others
+            },
             "logins": self._logins,
             "notes": self._notes(),
         }
@@ -307,7 +314,7 @@ def _status(outcomes: Sequence[Outcome], reasons: Sequence[Json]) -> str:
 
 
 def _database(outcome: Outcome) -> Json:
-    status = COMPLETE
+    status = COMPLETE if outcome.backups else FAILED
     if outcome.reasons:
         status = PARTIAL if outcome.backups and not outcome.failed else FAILED
     return {

@@ -139,6 +139,8 @@ def _one(restores: DatabaseRestores, name: str, chain: Chain, result: Drilled) -
     try:
         restores.drop(target, guid)
     except LifeboatError as error:
+        error.args = (f"{target} may be left on the drill server: {error}",)
+        error.remedy = error.remedy or f"Look at it, then: {drop_database(target)}"
         result.reasons.append(reason(error, name))
         outcome = "fail"
     result.checks.append(
@@ -155,7 +157,10 @@ def _one(restores: DatabaseRestores, name: str, chain: Chain, result: Drilled) -
 
 def _left_by_others(restores: DatabaseRestores) -> list[str]:
     """Databases of drills that were killed: nobody knows whose they are now, so nobody drops them unasked."""
-    names = [name for name in inspect(restores.connection).databases if name.startswith(NAME_PREFIX)]
+    try:
+        names = [name for name in inspect(restores.connection).databases if name.startswith(NAME_PREFIX)]
+    except LifeboatError as error:
+        return [f"what is left on the drill server could not be asked: look for {NAME_PREFIX}*; {error}"]
     return [f"{name} was left by a drill that was killed: look at it, then {drop_database(name)}" for name in names]
 
 

@@ -344,7 +344,7 @@ def _record_tail(catalog: Catalog, point: RecoveryPoint, tail: BackupSet) -> str
                 "moment": moment,
                 "backups": [tail.to_json()],
                 "headers": [],
-                "notes": ["the tail of the log, taken before a restore replaced the database"],
+                "notes": ["taken before a restore replaced the database: what no backup held"],
             }
         },
         "logins": {},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,49 @@ def test_a_run_that_is_cancelled_ends_its_statement(
 
     with connected(sql_server, odbc_driver, certificate) as connection, pytest.raises(Cancelled):
         connection.run(statement, limit_seconds=60, check=check)
+
+
+def test_a_server_that_falls_silent_is_given_up(
+    sql_server: SqlServer, odbc_driver: Driver, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection lives, and no answer comes, not even to a cancel."""
+    monkeypatch.setattr("shared.databases.connection.CANCEL_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("shared.databases.connection.STOP_SECONDS", 0.5)
+    silent = threading.Event()
+    with silent_after(sql_server.port, silent) as port:
+        settings = server_settings(f"127.0.0.1,{port}", odbc_driver, certificate, username=BACKUP_LOGIN)
+        connection = Connection.open(settings, PASSWORD)
+        assert connection.rows("SELECT 1 AS one") == [{"one": 1}]
+        silent.set()
+        with pytest.raises(SourceUnreachable, match="answers no more"):
+            connection.run("SELECT 2 AS two", limit_seconds=0.5)
+        with pytest.raises(SourceUnreachable, match="answers no more"):
+            connection.rows("SELECT 3 AS three")
+        connection.close()
+
+
+@contextlib.contextmanager
+def silent_after(port: int, silent: threading.Event) -> Iterator[int]:
+    """A way to the server on which nothing passes any more once ``silent`` is set, and nothing is closed."""
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not silent.is_set():
+                    target.sendall(data)
+
+    def forward(door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = door.accept()
+                server = socket.create_connection(("127.0.0.1", port))
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=forward, args=(door,), daemon=True).start()
+        yield door.getsockname()[1]
+        door.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_connection_that_breaks_in_the_middle_is_told(

@@ -319,3 +319,88 @@ def test_a_login_that_sees_less_than_all_is_told_what(bench: Bench) -> None:
     answer = bench.command("backup")
     assert answer.status == "complete", answer.reasons
     assert any("VIEW SERVER STATE" in note for note in answer.json["components"]["databases"]["notes"])
+
+
+# --- a connection that is cut at the worst moment of a restore ---
+
+
+def test_cut_after_the_tail_the_next_restore_recovers_what_is_there_and_loses_nothing(own: Bench) -> None:
+    own.server.execute(HOSTING, "INSERT INTO sites (id, name) VALUES (3, N'newest')")
+    own.command.set(SQL_OWN_LOG_CHAIN="false")
+    own.as_restorer()
+    own.server.slow("RESTORE HEADERONLY", 20, times=1)
+    cut = when(own, "RESTORE HEADERONLY", own.server.kill_connections)
+    answer = own.command("restore", "databases", "--overwrite")
+    cut.join()
+    assert answer.code == 1
+    assert "Run it again" in answer.reasons[0]["remedy"]
+    assert len(own.landed()) == 1, "the tail may be the only copy, and stays"
+    again = own.command("restore", "databases", "--overwrite")
+    assert again.code == 0, again.reasons
+    assert rows(own.server, HOSTING) == BEFORE
+    tail = own.command("points").json["points"][0]["point"]
+    assert own.command("restore", "databases", "--point", tail, "--as", "_tail").code == 0
+    assert rows(own.server, f"{HOSTING}_tail") == [*BEFORE, (3, "newest")]
+
+
+def test_a_log_whose_connection_is_cut_is_left_since_the_server_may_have_truncated_it(own: Bench) -> None:
+    own.server.slow("BACKUP LOG", 20, times=1)
+    cut = when(own, "BACKUP LOG", own.server.kill_connections)
+    answer = own.command("backup", "--logs")
+    cut.join()
+    assert answer.status == "complete", answer.reasons
+    notes = answer.json["components"]["databases"]["databases"][HOSTING]["notes"]
+    assert any("the log backup stays at" in note for note in notes)
+
+
+def test_a_suspect_database_is_not_replaced_without_a_word_about_its_tail(own: Bench) -> None:
+    own.as_restorer()
+    own.server.database(HOSTING).state = "SUSPECT"
+    answer = own.command("restore", "databases", "--overwrite")
+    assert answer.code == 1
+    assert "SUSPECT" in answer.reasons[0]["message"]
+    assert "NO_TRUNCATE" in answer.reasons[0]["remedy"]
+    assert "DROP DATABASE" in answer.reasons[0]["remedy"]
+    assert own.sent("RESTORE DATABASE") == []
+
+
+def test_a_point_of_logs_says_nothing_of_databases_that_have_none(own: Bench) -> None:
+    own.command.set(SQL_DATABASES=f"{HOSTING},{METERING}")
+    own.server.execute("master", f"ALTER DATABASE {METERING} SET RECOVERY SIMPLE")
+    assert own.command("backup").status == "complete"
+    answer = own.command("backup", "--logs")
+    assert list(answer.json["components"]["databases"]["databases"]) == [HOSTING]
+    own.as_restorer()
+    restored = own.command("restore", "databases", "--as", "_back")
+    assert (restored.code, restored.json["databases"]) == (0, [f"{HOSTING}_back"])
+    assert any(METERING in note and "is not in" in note for note in restored.json["notes"])
+
+
+def test_databases_that_nobody_came_to_have_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup_module, "FAILOVER_SECONDS", 0.2)
+    stop = when(bench, "RESTORE FILELISTONLY", bench.server.stop)
+    bench.server.slow("RESTORE FILELISTONLY", 5, times=1)
+    answer = bench.command("backup")
+    stop.join()
+    states = {name: each["status"] for name, each in answer.json["components"]["databases"]["databases"].items()}
+    assert states == {HOSTING: "failed", METERING: "failed", "master": "failed"}
+
+
+def test_a_vault_without_the_container_of_databases_gets_it_with_an_own_chain_too(own: Bench) -> None:
+    from azure.storage.blob import ContainerClient
+
+    from tests.standins.azurite import KEY
+
+    credential = {"account_name": own.vault.account, "account_key": KEY}
+    with ContainerClient(own.vault.direct, "databases", credential=credential, api_version="2025-11-05") as container:
+        container.delete_container()
+    answer = own.command("backup")
+    assert "databases" in json.dumps(answer.json["reasons"]) or answer.status == "complete"
+
+
+@pytest.mark.parametrize("server", ["a..b", "." + "x", "y" * 64 + ".example"])
+def test_a_name_that_no_host_can_have_costs_the_databases_only(bench: Bench, server: str) -> None:
+    share_too(bench)
+    bench.command.set(SQL_SERVER=server)
+    answer = bench.command("backup")
+    assert (answer.code, answer.codes) == (3, ["source-unreachable"])
