@@ -120,10 +120,20 @@ class BackupSet:
                 values[name] = _aware(values[name])
             values["kind"] = BackupType(values["kind"])
             values["files"] = tuple(dict(file) for file in values.get("files") or ())
-            values["stored"] = dict(values.get("stored") or {})
+            values["stored"] = _stored(values["stored"])
             return cls(**values | {"point": point})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Damaged(f"a database backup in {point} cannot be read: {error!r}", remedy="Run 'check'.") from error
+
+
+def _stored(document: Mapping[str, Any]) -> Json:
+    """As ``medium`` wrote it: blobs, or files of a snapshot, each with a name and a size in bytes."""
+    parts = document["blobs"] if document["kind"] == "blobs" else document["files"]
+    if document["kind"] != "blobs" and not isinstance(document["snapshot"], str):
+        raise TypeError("its snapshot is no text")
+    if not parts or not all(isinstance(part["name"], str) and int(part["size_bytes"]) >= 0 for part in parts):
+        raise ValueError("it names no bytes")
+    return dict(document)
 
 
 def from_header(

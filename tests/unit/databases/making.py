@@ -13,6 +13,8 @@ from shared.databases.statements import BackupType
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 FORK, FAMILY = "fork-a", "family-a"
 
+STORED = {"kind": "blobs", "blobs": [{"name": "a/1of1.bak", "size_bytes": 5}], "bytes_stored": 5}
+
 
 def at(minutes: float) -> datetime:
     """So many minutes after noon."""
@@ -52,6 +54,7 @@ def backup_set(kind: BackupType, first: int, last: int, **other: Any) -> BackupS
         database_version=904,
         containment=0,
         encryptor_thumbprint=None,
+        stored=STORED,
     )
     return replace(made, **other)
 

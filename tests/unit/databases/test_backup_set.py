@@ -18,7 +18,7 @@ from shared.databases.backup_set import BackupSet, from_header, json_safe
 from shared.databases.statements import BackupType
 from shared.errors import Damaged
 from tests.unit.databases.headers import LOCAL_END, LSN, Row, file, header
-from tests.unit.databases.making import full, log
+from tests.unit.databases.making import STORED, full, log
 
 POINT = "20261125T120000Z-0a1b2c"
 lsns = st.integers(0, 10**25 - 1)
@@ -51,9 +51,7 @@ def backup_sets(draw: st.DrawFn) -> BackupSet:
 
 
 def made_from(head: Row, history: Row | None = None, zone: int = 60, files: int = 1) -> BackupSet:
-    return from_header(
-        head, history, [file(2014)] * files, server="SQL1", time_zone_minutes=zone, stored={"kind": "blobs"}
-    )
+    return from_header(head, history, [file(2014)] * files, server="SQL1", time_zone_minutes=zone, stored=STORED)
 
 
 # --- into a record and back ---
@@ -112,6 +110,10 @@ def test_a_record_in_which_something_is_missing_is_damaged(missing: str) -> None
         {"files": 5},
         {"files": ["x.mdf"]},
         {"stored": 5},
+        {"stored": {}},
+        {"stored": {"kind": "blobs", "blobs": []}},
+        {"stored": {"kind": "blobs", "blobs": [{"name": "a"}]}},
+        {"stored": {"kind": "repository", "files": [{"name": "a", "size_bytes": 1}]}},
     ],
 )
 def test_a_record_in_which_something_is_wrong_is_damaged(wrong: dict[str, Any]) -> None:
