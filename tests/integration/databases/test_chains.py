@@ -47,11 +47,8 @@ def test_master_is_copied_in_full_only_and_a_simple_database_has_no_logs(own: Be
     assert "COPY_ONLY" in own.sent("BACKUP DATABASE [master]")[0]
     assert kinds(own) == {HOSTING: ["differential"], "master": ["full"]}
     answer = own.command("backup", "--logs")
-    assert {name: each["backups"] for name, each in answer.json["components"]["databases"]["databases"].items()} == {
-        HOSTING: [],
-        "master": [],
-    }
-    assert answer.json["whole"] is False
+    assert answer.json["components"]["databases"]["databases"] == {}, "it says nothing of those that have no log"
+    assert (answer.code, answer.json["whole"]) == (0, False)
 
 
 def test_logs_need_a_chain_of_our_own(bench: Bench) -> None:

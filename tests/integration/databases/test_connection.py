@@ -222,11 +222,14 @@ def silent_after(port: int, silent: threading.Event) -> Iterator[int]:
                 if not silent.is_set():
                     target.sendall(data)
 
+    ends: list[socket.socket] = []
+
     def forward(door: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = door.accept()
                 server = socket.create_connection(("127.0.0.1", port))
+                ends.extend((client, server))
                 for pair in ((client, server), (server, client)):
                     threading.Thread(target=pump, args=pair, daemon=True).start()
 
@@ -234,6 +237,9 @@ def silent_after(port: int, silent: threading.Event) -> Iterator[int]:
         threading.Thread(target=forward, args=(door,), daemon=True).start()
         yield door.getsockname()[1]
         door.shutdown(socket.SHUT_RDWR)
+        for end in ends:  # what still waits for the server ends with it
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_connection_that_breaks_in_the_middle_is_told(

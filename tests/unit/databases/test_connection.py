@@ -278,8 +278,9 @@ def test_an_error_in_no_known_form_is_an_error_too(error: Exception) -> None:
 def watchful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """It looks as often as it can."""
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.001)
+    before = set(threading.enumerate())
     yield
-    assert not [thread for thread in threading.enumerate() if thread.name == "watchdog"]
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "watchdog"]
 
 
 def until_cancelled(cursor: Cursor) -> None:
