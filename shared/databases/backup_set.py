@@ -16,7 +16,7 @@ from shared.databases.connection import Row
 from shared.databases.inspection import guid, hexadecimal, whole
 from shared.databases.statements import BackupType
 from shared.errors import Damaged
-from shared.repository.trees import rfc3339
+from shared.repository.trees import rfc3339_of
 
 Json = dict[str, Any]
 
@@ -101,7 +101,7 @@ class BackupSet:
             if each.name in _LSNS:
                 value = None if value is None else str(value)
             elif each.name in _TIMES:
-                value = rfc3339(round(value.timestamp() * 1_000_000) * 1000)
+                value = rfc3339_of(value)
             elif each.name == "files":
                 value = [dict(file) for file in value]
             document[each.name] = value

@@ -133,6 +133,12 @@ class DatabaseRestores:
         rows = self.connection.rows(statements.CONTAINED_AUTHENTICATION)
         return not rows or bool(rows[0]["enabled"])  # not to be seen: the server itself will say
 
+    def put_away(self) -> list[str]:
+        """Take back what the server was given and clear away what was brought; returns what could not be."""
+        self.medium.detach(self.connection)
+        self.medium.clear()
+        return self.medium.notes
+
     # --- the statements, for a dry run ---
 
     def preview(self, planned: Planned) -> list[str]:

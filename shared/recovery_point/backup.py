@@ -23,7 +23,7 @@ from shared.recovery_point.share import History, ScanAhead, ShareComponent, read
 from shared.repository.initialise import choose_passwords, open_or_initialise
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
-from shared.repository.trees import parse_rfc3339, rfc3339
+from shared.repository.trees import parse_rfc3339, rfc3339_of
 from shared.settings import DatabasesSettings, Settings, ShareSettings
 from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
@@ -261,7 +261,7 @@ class Backup:
         times = [parse_rfc3339(moment) for moment in moments if moment]
         return RecoveryPoint(
             point=new_id(now),
-            time=rfc3339(int(now.timestamp() * 1_000_000) * 1000),
+            time=rfc3339_of(now),
             status=status,
             requested=requested,
             not_configured=[name for name in COMPONENTS if name not in configured],

@@ -24,7 +24,7 @@ from shared.databases.url_medium import UrlMedium
 from shared.errors import ContainerMissing, Damaged, DriverMissing, LifeboatError, StorageError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository
-from shared.repository.trees import parse_rfc3339, rfc3339
+from shared.repository.trees import parse_rfc3339, rfc3339_of
 from shared.settings import DatabasesSettings, ServerSettings, Settings
 from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
@@ -222,7 +222,7 @@ class DatabasesComponent:
             "requested": list(self.settings.databases),
             "server": run.server.to_record() if run.server else None,
             "own_log_chain": self.settings.own_log_chain,
-            "finished": _text(datetime.now(UTC)),
+            "finished": rfc3339_of(datetime.now(UTC)),
             "bytes_stored": sum(each.stored["bytes_stored"] for each in made),
             "bytes_read": sum(
                 file["size_bytes"]
@@ -240,8 +240,8 @@ class DatabasesComponent:
         }
         moments = [outcome.moment for outcome in outcomes if outcome.moment is not None]
         if moments:
-            component["data_time"] = _text(min(moments))
-            component["newest_data_time"] = _text(max(moments))
+            component["data_time"] = rfc3339_of(min(moments))
+            component["newest_data_time"] = rfc3339_of(max(moments))
         if share_moment is not None:
             component["share_moment"] = {"moment": share_moment, "reachable": self._reaches(share_moment, outcomes)}
         return component, reasons
@@ -320,12 +320,8 @@ def _database(outcome: Outcome) -> Json:
     return {
         "status": status,
         "recovery_model": outcome.recovery_model,
-        "moment": _text(outcome.moment) if outcome.moment else None,
+        "moment": rfc3339_of(outcome.moment) if outcome.moment else None,
         "backups": [each.to_json() for each in outcome.backups],
         "headers": outcome.headers,
         "notes": outcome.notes,
     }
-
-
-def _text(moment: datetime) -> str:
-    return rfc3339(round(moment.timestamp() * 1_000_000) * 1000)

@@ -22,7 +22,7 @@ from shared.errors import Cancelled, LifeboatError, SettingsError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.restore_databases import choose_chains, choose_point, open_restores, reason
-from shared.repository.trees import rfc3339
+from shared.repository.trees import rfc3339_of
 from shared.settings import Settings
 from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
@@ -92,9 +92,7 @@ def drill(
                 break
         result.rto_seconds = round(total, 3) if any(each["result"] == "pass" for each in result.checks) else None
         result.notes += _left_by_others(restores)
-        restores.medium.detach(restores.connection)
-        restores.medium.clear()
-        result.notes += restores.medium.notes
+        result.notes += restores.put_away()
         _write(vault, result, began)
     emit(
         Event.DRILL_COMPLETED if result.status == "ok" else Event.DRILL_FAILED,
@@ -168,7 +166,7 @@ def _write(vault: Vault, result: Drilled, began: datetime) -> None:
     document = {
         "version": 1,
         "point": result.point,
-        "time": rfc3339(round(began.timestamp() * 1_000_000) * 1000),
+        "time": rfc3339_of(began),
         "server": result.server,
         "status": result.status,
         "rto_seconds": result.rto_seconds,

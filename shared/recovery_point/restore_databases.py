@@ -22,7 +22,7 @@ from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoin
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
-from shared.repository.trees import rfc3339
+from shared.repository.trees import rfc3339_of
 from shared.settings import ServerSettings, Settings
 from shared.storage.vault import Vault
 
@@ -114,9 +114,7 @@ def restore_databases(
             if not _restore(restores, each, request.check_database, result):
                 break
         result.notes += restores.notes
-        restores.medium.detach(restores.connection)
-        restores.medium.clear()
-        result.notes += restores.medium.notes
+        result.notes += restores.put_away()
         return result
 
 
@@ -325,7 +323,7 @@ def _lacks(point: RecoveryPoint, catalog: Catalog) -> list[str]:
 def _record_tail(catalog: Catalog, point: RecoveryPoint, tail: BackupSet) -> str:
     """A point of its own that holds nothing but this: so it can be restored too, and is kept like any backup."""
     now = datetime.now(UTC)
-    moment = rfc3339(round(tail.finished.timestamp() * 1_000_000) * 1000)
+    moment = rfc3339_of(tail.finished)
     source = point.components["databases"]
     component = {
         "status": COMPLETE,
@@ -352,7 +350,7 @@ def _record_tail(catalog: Catalog, point: RecoveryPoint, tail: BackupSet) -> str
     }
     tail_point = RecoveryPoint(
         point=new_id(now),
-        time=rfc3339(round(now.timestamp() * 1_000_000) * 1000),
+        time=rfc3339_of(now),
         status=COMPLETE,
         requested=["databases"],
         not_configured=[],

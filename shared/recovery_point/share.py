@@ -16,7 +16,6 @@ from shared.fileshare.patterns import Patterns
 from shared.fileshare.scan import Scan
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
-from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
@@ -252,12 +251,3 @@ _REMEDIES = {
     "changed-while-read": "It is written to all the time: set LIFEBOAT_SHARE_PREVIOUS_VERSION, or name it in "
     "LIFEBOAT_SHARE_TOLERATE.",
 }
-
-
-def newest_with_share(catalog: Catalog) -> RecoveryPoint | None:
-    """The newest point in which the share is good or usable in part."""
-    for point in catalog.readable():
-        share = point.share
-        if share is not None and share.get("snapshot") and share["status"] in (COMPLETE, PARTIAL):
-            return point
-    return None

@@ -12,6 +12,7 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -123,6 +124,11 @@ def rfc3339(nanoseconds: int) -> str:
         return f"{_date(day)}{hour:02d}:{minute:02d}:{second:02d}Z"
     digits = f"{fraction:09d}".rstrip("0")
     return f"{_date(day)}{hour:02d}:{minute:02d}:{second:02d}.{digits}Z"
+
+
+def rfc3339_of(moment: datetime) -> str:
+    """An aware time, to the microsecond, as ``rfc3339`` writes it."""
+    return rfc3339(round(moment.timestamp() * 1_000_000) * 1000)
 
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z")
