@@ -283,6 +283,22 @@ class Settings:
             password=self._text("SQL_DISK_PASSWORD") or self._text("SHARE_PASSWORD"),
         )
 
+    def rpo_seconds(self) -> dict[str, int]:
+        """How old the newest good backup of each component may be."""
+        return {
+            "databases": self._duration("RPO_DATABASES", "26h"),
+            "share": self._duration("RPO_SHARE", "26h"),
+            "secrets": self._duration("RPO_SECRETS", "90d"),
+        }
+
+    def expiry_warning_seconds(self) -> int:
+        """How long before its end a certificate is told of."""
+        return self._duration("EXPIRY_WARNING", "60d")
+
+    def app_service_build(self) -> str | None:
+        """The resource provider's build, as the operator reads it in the portal: nothing else can tell us."""
+        return self._text("APP_SERVICE_BUILD")
+
     def configured(self) -> list[str]:
         """The components whose first setting is there."""
         first = {"databases": "SQL_SERVER", "share": "SHARE_URL", "secrets": "KEY_VAULT_URL"}
