@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ SETTING = "LIFEBOAT_KEY_VAULT_URL"
 _RIGHTS = {
     "get": "Microsoft.KeyVault/vaults/secrets/getSecret/action",
     "set": "Microsoft.KeyVault/vaults/secrets/setSecret/action",
+    "list": "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
     "list the versions of": "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
     "tag": "Microsoft.KeyVault/vaults/secrets/update/action",
 }
@@ -37,6 +38,9 @@ class SecretVersion:
     """When the version was made, aware UTC, by the clock of the service, in whole seconds."""
     enabled: bool = True
     tags: Mapping[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+    expires: datetime | None = None
+    """A reminder, aware UTC, in whole seconds: an expired secret can still be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,15 @@ class SecretStore(Protocol):
         """That version, by default the current one; None where there is no such secret or version."""
         ...
 
-    def set(self, name: str, value: str, tags: Mapping[str, str]) -> Secret:
+    def set(
+        self,
+        name: str,
+        value: str,
+        tags: Mapping[str, str],
+        *,
+        content_type: str | None = None,
+        expires: datetime | None = None,
+    ) -> Secret:
         """Make a new version, which becomes the current one. A lost reply may leave two equal versions."""
         ...
 
@@ -64,8 +76,15 @@ class SecretStore(Protocol):
         """All versions, newest first; versions of the same second in no order. Empty where there is none."""
         ...
 
-    def set_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None:
-        """Replace the tags of that version by these."""
+    def names(self) -> list[SecretVersion]:
+        """What is known of the current version of every secret that is not deleted, in no order.
+
+        ``version`` is empty, as the service does not tell it here; secrets whose current version is disabled are told.
+        """
+        ...
+
+    def set_tags(self, name: str, version: str, tags: Mapping[str, str], *, expires: datetime | None = None) -> None:
+        """Replace the tags of that version by these, and its expiry date where one is given; the value stays."""
         ...
 
 
@@ -122,9 +141,17 @@ class KeyVaultSecrets:
                 raise
         return _secret(found.properties, found.value or "")
 
-    def set(self, name: str, value: str, tags: Mapping[str, str]) -> Secret:
+    def set(
+        self,
+        name: str,
+        value: str,
+        tags: Mapping[str, str],
+        *,
+        content_type: str | None = None,
+        expires: datetime | None = None,
+    ) -> Secret:
         with self._errors("set", name):
-            made = self._client.set_secret(name, value, tags=dict(tags))
+            made = self._client.set_secret(name, value, tags=dict(tags), content_type=content_type, expires_on=expires)
         return _secret(made.properties, value)
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -139,9 +166,13 @@ class KeyVaultSecrets:
                 raise
         return sorted(found, key=lambda item: item.created, reverse=True)
 
-    def set_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+    def names(self) -> list[SecretVersion]:
+        with self._errors("list", "names"):
+            return [_version(item) for item in self._client.list_properties_of_secrets()]
+
+    def set_tags(self, name: str, version: str, tags: Mapping[str, str], *, expires: datetime | None = None) -> None:
         with self._errors("tag", name):
-            self._client.update_secret_properties(name, version, tags=dict(tags))
+            self._client.update_secret_properties(name, version, tags=dict(tags), expires_on=expires)
 
     @contextmanager
     def _errors(self, action: str, name: str) -> Iterator[None]:
@@ -194,13 +225,19 @@ class KeyVaultSecrets:
 
 def _secret(facts: SecretProperties, value: str) -> Secret:
     plain = _version(facts)
-    return Secret(plain.name, plain.version, plain.created, plain.enabled, plain.tags, value)
+    return Secret(**{each.name: getattr(plain, each.name) for each in fields(plain)}, value=value)
 
 
 def _version(facts: SecretProperties) -> SecretVersion:
     created = facts.created_on or datetime.fromtimestamp(0, UTC)
     return SecretVersion(
-        facts.name or "", facts.version or "", created.astimezone(UTC), facts.enabled is not False, facts.tags or {}
+        name=facts.name or "",
+        version=facts.version or "",
+        created=created.astimezone(UTC),
+        enabled=facts.enabled is not False,
+        tags=facts.tags or {},
+        content_type=facts.content_type,
+        expires=facts.expires_on.astimezone(UTC) if facts.expires_on else None,
     )
 
 

@@ -178,9 +178,17 @@ class MemorySecrets:
         found = [secret for secret in self.kept.get(name, []) if version in (None, secret.version)]
         return found[-1] if found else None
 
-    def set(self, name: str, value: str, tags: Mapping[str, str]) -> Secret:
+    def set(
+        self,
+        name: str,
+        value: str,
+        tags: Mapping[str, str],
+        *,
+        content_type: str | None = None,
+        expires: datetime | None = None,
+    ) -> Secret:
         self.before("secret-set", name)
-        made = Secret(name, token_hex(16), datetime.now(UTC), True, dict(tags), value)
+        made = Secret(name, token_hex(16), datetime.now(UTC), True, dict(tags), content_type, expires, value)
         self.kept.setdefault(name, []).append(made)
         return made
 
@@ -188,8 +196,13 @@ class MemorySecrets:
         self.before("secret-versions", name)
         return list(reversed(self.kept.get(name, [])))
 
-    def set_tags(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+    def names(self) -> list[SecretVersion]:
+        self.before("secret-names", "")
+        return [replace(versions[-1], version="", value="") for versions in self.kept.values()]
+
+    def set_tags(self, name: str, version: str, tags: Mapping[str, str], *, expires: datetime | None = None) -> None:
         self.before("secret-tag", name)
         self.kept[name] = [
-            replace(secret, tags=dict(tags)) if secret.version == version else secret for secret in self.kept[name]
+            replace(secret, tags=dict(tags), expires=expires or secret.expires) if secret.version == version else secret
+            for secret in self.kept[name]
         ]
