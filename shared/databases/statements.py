@@ -233,6 +233,9 @@ CONTAINED_AUTHENTICATION = """
 SELECT CONVERT(int, value_in_use) AS enabled FROM sys.configurations WHERE name = 'contained database authentication'
 """.strip()
 
+IS_MIXED_MODE = "SELECT 1 - CONVERT(int, SERVERPROPERTY('IsIntegratedSecurityOnly')) AS is_mixed_mode"
+"""1 where SQL logins are taken beside Windows ones, which App Service needs."""
+
 FREE_SPACE = """
 SELECT DISTINCT v.volume_mount_point, v.available_bytes
 FROM sys.master_files AS f CROSS APPLY sys.dm_os_volume_stats(f.database_id, f.file_id) AS v
@@ -243,3 +246,14 @@ SELECT name, sid, password_hash, is_disabled, is_policy_checked, is_expiration_c
        default_language_name, modify_date
 FROM sys.sql_logins
 """.strip()
+
+
+def sql_users(database: str) -> str:
+    """The SQL users of a database, with the login that has the same SID where there is one that may be seen. Times
+    are the server's local ones, as text: what a driver makes of a ``datetime`` differs in the last millisecond."""
+    return f"""
+SELECT u.name, u.authentication_type_desc, CONVERT(nvarchar(30), u.modify_date, 126) AS modified,
+       CONVERT(nvarchar(30), l.modify_date, 126) AS login_modified
+FROM {quote_name(database)}.sys.database_principals AS u LEFT JOIN sys.sql_logins AS l ON l.sid = u.sid
+WHERE u.type = 'S'
+""".strip()  # noqa: S608 - the name is quoted

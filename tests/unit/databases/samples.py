@@ -170,6 +170,7 @@ def _others() -> Iterator[Sample]:
         statements.multi_user,
         statements.check_database,
         statements.drop_database,
+        statements.sql_users,
     )
     for function in on_a_database:
         yield Sample(function.__name__, EVERY_VERSION, function(HARD_NAME))
