@@ -132,7 +132,7 @@ class KeyVaultSecrets:
     def get(self, name: str, version: str | None = None) -> Secret | None:
         from azure.core.exceptions import ResourceNotFoundError
 
-        with self._errors("get", name):
+        with self._errors("get", name, version):
             try:
                 found = self._client.get_secret(name, version)
             except ResourceNotFoundError as error:
@@ -175,52 +175,96 @@ class KeyVaultSecrets:
             self._client.update_secret_properties(name, version, tags=dict(tags), expires_on=expires)
 
     @contextmanager
-    def _errors(self, action: str, name: str) -> Iterator[None]:
-        from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+    def _errors(self, action: str, name: str, version: str | None = None) -> Iterator[None]:
+        """Every error of the library as one of ours. The library's own stays hidden after a write: its text is the
+        service's, and what was sent hangs on it."""
+        from azure.core.exceptions import AzureError, HttpResponseError
 
-        what = f"{action} secret {name} in {self._url}"
         try:
             yield
         except HttpResponseError as error:
-            status = error.status_code
-            if status is None:
-                if isinstance(error, ClientAuthenticationError):
-                    raise StorageForbidden(
-                        f"no Entra ID token for {self._url} could be had: {_first_line(error)}",
-                        remedy="sign in (az login) or give the app an identity",
-                        setting=SETTING,
-                    ) from error
-                raise self._unreachable(error) from error
-            code = _code(error) or str(status)
-            if status in (408, 429) or status >= 500:
-                raise StorageUnavailable(
-                    f"{self._url} answered {status} {code} ({what})",
-                    remedy="the service is busy or failing: try again later",
-                    retry_after_seconds=_retry_after(error),
-                ) from error
-            if status in (401, 403):
-                raise StorageForbidden(
-                    f"refused to {what} ({code})", remedy=_remedy(code, action), setting=SETTING
-                ) from error
-            if status == 409:
-                raise StorageError(
-                    f"cannot {what}: the name belongs to a deleted secret ({code})",
-                    remedy=f"recover it: az keyvault secret recover --name {name}",
-                ) from error
-            raise StorageError(
-                f"cannot {what}: {status} {code}",
-                remedy=f"check {SETTING} and the secret's name (letters, digits and hyphens)",
-                setting=SETTING,
-            ) from error
+            raise self._refused(error, action, name, version) from (None if action == "set" else error)
         except AzureError as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error) from (None if action == "set" else error)
+        except ValueError:  # of the challenge; its text recommends to do without the check
+            raise StorageError(
+                f"{self._url} asks for tokens of another service than the Key Vault of that address",
+                remedy="give the vault's own address, such as https://NAME.vault.azure.net; its private endpoint is "
+                "reached by that name as well",
+                setting=SETTING,
+            ) from None
 
-    def _unreachable(self, error: Exception) -> StorageUnavailable:
+    def _refused(self, error: HttpResponseError, action: str, name: str, version: str | None) -> StorageError:
+        from azure.core.exceptions import ClientAuthenticationError
+
+        what = f"{action} secret {name} in {self._url}"
+        status = error.status_code
+        if status is None:
+            if isinstance(error, ClientAuthenticationError):
+                return StorageForbidden(
+                    f"no Entra ID token for {self._url} could be had: {_first_line(error)}",
+                    remedy="sign in (az login) or give the app an identity",
+                    setting=SETTING,
+                )
+            return self._unreachable(error)
+        code = _code(error) or str(status)
+        command = f"az keyvault secret {{}} --vault-name {self._name} --name {name}"
+        if status in (408, 429) or status >= 500 or code == "ObjectIsBeingRecovered":
+            return StorageUnavailable(
+                f"{self._url} answered {status} {code} ({what})",
+                remedy="the service is busy or failing: try again later",
+                retry_after_seconds=_retry_after(error),
+            )
+        if code == "SecretDisabled":
+            which = f" --version {version}" if version else ""
+            return StorageForbidden(
+                f"cannot {what}: it is disabled ({code})",
+                remedy=f"enable it: {command.format('set-attributes')}{which} --enabled true",
+                setting=SETTING,
+            )
+        if status in (401, 403):
+            return StorageForbidden(f"refused to {what} ({code})", remedy=_remedy(code, action), setting=SETTING)
+        if status == 409:
+            return StorageError(
+                f"cannot {what}: the name belongs to a deleted secret ({code})",
+                remedy=f"recover it: {command.format('recover')}",
+            )
+        if status == 400:
+            limits = (
+                "a value has 25 KB at most, a name 127 letters, digits and hyphens, a secret 15 tags of 256 characters"
+            )
+            return StorageError(f"cannot {what}: {status} {code}", remedy=limits, setting=SETTING)
+        return StorageError(
+            f"cannot {what}: {status} {code}",
+            remedy=f"check {SETTING}; where the secret was deleted: {command.format('recover')}",
+            setting=SETTING,
+        )
+
+    def _unreachable(self, error: Exception) -> StorageError:
+        cause = _first_line(error)
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return StorageError(
+                f"the certificate of {self._url} is not trusted: {cause}",
+                remedy="a proxy or firewall that looks into TLS puts its own in its place: let the vault pass it, or "
+                "name its authority's certificate in REQUESTS_CA_BUNDLE",
+                setting=SETTING,
+            )
+        if "Failed to resolve" in str(error):
+            return StorageUnavailable(
+                f"the name of {self._url} cannot be resolved: {cause}",
+                remedy=f"check {SETTING} and this machine's DNS; a private endpoint needs its zone "
+                "privatelink.vaultcore.azure.net linked to this network",
+                setting=SETTING,
+            )
         return StorageUnavailable(
-            f"{self._url} did not answer: {_first_line(error)}",
+            f"{self._url} did not answer: {cause}",
             remedy=f"check {SETTING}, the name resolution, TLS and the way out of this network",
             setting=SETTING,
         )
+
+    @property
+    def _name(self) -> str:
+        return (urlsplit(self._url).hostname or "").partition(".")[0]
 
 
 def _secret(facts: SecretProperties, value: str) -> Secret:
@@ -260,10 +304,8 @@ def _code(error: HttpResponseError) -> str:
 
 
 def _remedy(code: str, action: str) -> str:
-    if code == "ForbiddenByFirewall":
+    if code in ("ForbiddenByFirewall", "ForbiddenByConnection"):
         return "the vault's firewall refuses this network: allow it, or go by its private endpoint"
-    if code == "SecretDisabled":
-        return "enable the secret's current version, or set a new one"
     return f"give the identity the right {_RIGHTS[action]} on the vault"
 
 

@@ -14,7 +14,7 @@ from tests.conftest import new_vault
 from tests.standins.azurite import Azurite
 from tests.standins.certificate import Certificate
 from tests.standins.identity_endpoint import running_identity_endpoint
-from tests.standins.key_vault import running_key_vault
+from tests.standins.keyvault import running_key_vault
 from tests.standins.restic import StockRestic, copy_container
 
 LIFEBOAT = Path(__file__).parents[3] / "lifeboat.py"

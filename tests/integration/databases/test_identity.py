@@ -17,7 +17,7 @@ from tests.integration.databases.conftest import ADMIN_LOGIN, HOSTING, PASSWORD,
 from tests.standins.azurite import Azurite
 from tests.standins.certificate import Certificate
 from tests.standins.identity_endpoint import running_identity_endpoint
-from tests.standins.key_vault import StoredVersion, running_key_vault
+from tests.standins.keyvault import StoredVersion, running_key_vault
 from tests.standins.rights_proxy import LANDING
 from tests.standins.sqlserver import running_sql_server
 

@@ -26,7 +26,7 @@ from tests.conftest import Vault, new_vault
 from tests.standins.azurite import Azurite
 from tests.standins.certificate import Certificate
 from tests.standins.identity_endpoint import running_identity_endpoint
-from tests.standins.key_vault import KeyVaultStandin, running_key_vault
+from tests.standins.keyvault import KeyVaultStandin, running_key_vault
 from tests.standins.restic import StockRestic, copy_container
 from tests.standins.rights_proxy import READER, ExistingName
 
