@@ -12,7 +12,8 @@ from shared.databases.tsql import literal, quote_name
 
 MSDB_TABLES = ("backupset", "backupmediafamily", "backupmediaset", "backupfile")
 BACKUP_SERVER_PERMISSIONS = ("VIEW SERVER STATE", "VIEW ANY DEFINITION", "CREATE ANY DATABASE")
-"""State of requests, keys and replicas; files and users; VERIFYONLY, HEADERONLY and FILELISTONLY."""
+"""State of requests, keys and replicas; files, users and the logins that users map to (from 2022 on it covers VIEW ANY
+SECURITY DEFINITION, which shows them there); VERIFYONLY, HEADERONLY and FILELISTONLY."""
 PASSWORD_HASH_PERMISSION = "VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION"  # noqa: S105 - a permission
 """SQL Server 2022 and later; before that nothing less than CONTROL SERVER shows them."""
 CREDENTIAL_PERMISSION = "ALTER ANY CREDENTIAL"
@@ -20,7 +21,11 @@ CREDENTIAL_PERMISSION = "ALTER ANY CREDENTIAL"
 
 
 def backup_grants(login: str, databases: Sequence[str], *, mode: str) -> list[str]:
-    """What a backup needs, and no more: with these the login cannot read a table, nor restore over a database."""
+    """What a backup needs, and no more: with these the login cannot read a table, nor restore over a database.
+
+    VIEW DEFINITION in each database shows its users, whose changes tell of rotated secrets, even where somebody has
+    taken VIEW ANY DEFINITION away again.
+    """
     user = quote_name(login)
     permissions = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if mode == "url" else [])]
     lines = ["USE [master]", *_login(login), *(f"GRANT {each} TO {user}" for each in permissions)]

@@ -11,11 +11,13 @@ real one. Its limits:
 - The first error ends a batch; SQL Server goes on after most.
 - No isolation: a change is seen before it is committed, and a log backup may hold it; a rollback takes it back.
 - Under BULK_LOGGED every INSERT counts as bulk-logged. Incremental parts are whole: a differential holds the content.
-- A fixed offset is its time zone: no daylight-saving time.
+- A fixed offset is its time zone, until a test sets another one: no daylight-saving time of its own.
+- Changes of users and rights are in no log: a restore brings users back as of the last full or differential backup.
+  GRANT and roles act on the login that a user is mapped to, in the databases where it is named; there is no DENY.
 - Data that is there to make a backup large (``filler_bytes``) is not in any table.
 - Where the documentation is silent on an error's number (options that a URL does not take, editions without URL), the
   number is a guess; the refusal is not.
-- ``sa`` cannot log in: tests add their own logins.
+- ``sa`` cannot log in: tests add their own logins. Nor can contained users: their passwords are kept nowhere.
 """
 
 from tests.standins.sqlserver.availability import AvailabilityGroup

@@ -70,6 +70,7 @@ def properties_of(database: Database) -> dict[str, Any]:
                 "modified": user.modified.isoformat(),
                 "roles": sorted(user.roles),
                 "contained": user.contained,
+                "login": user.login,
             }
             for user in database.users.values()
         ],

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tests.standins.sqlserver import functions, parsing, queries
+from tests.standins.sqlserver import functions, parsing, principals, queries
 from tests.standins.sqlserver.access import usable_database
 from tests.standins.sqlserver.backups import BackupRun
 from tests.standins.sqlserver.devices import Target
@@ -112,6 +112,7 @@ class Engine:
             parsing.Transaction: self._transaction,
             parsing.Assign: self._assign,
             parsing.Print: self._print,
+            **dict.fromkeys(principals.STATEMENTS, self._principal),
         }
         return handlers[type(statement)](statement)
 
@@ -226,6 +227,12 @@ class Engine:
         self.rights().require_server("ALTER ANY CREDENTIAL")
         if self._instance.credentials.pop(statement.name.lower(), None) is None:
             raise _no_credential(statement.name, "drop")
+        return iter(())
+
+    # ---- logins, users and their rights
+
+    def _principal(self, statement: parsing.Statement) -> Events:
+        principals.Principals(self._instance, self.rights(), self._session.database).run(statement)
         return iter(())
 
     # ---- databases
@@ -454,6 +461,9 @@ def _title(statement: parsing.Statement) -> str:
         return f"RESTORE {statement.kind} {statement.database}".strip()
     if isinstance(statement, parsing.WriteCredential):
         return f"{'ALTER' if statement.exists else 'CREATE'} CREDENTIAL {statement.name}"
+    if isinstance(statement, parsing.WriteLogin | parsing.WriteUser):
+        kind = "LOGIN" if isinstance(statement, parsing.WriteLogin) else "USER"
+        return f"{'ALTER' if statement.exists else 'CREATE'} {kind} {statement.name}"
     if isinstance(statement, parsing.AlterDatabase):
         return f"ALTER DATABASE {statement.name} SET {', '.join(statement.settings)}"
     return {
@@ -540,6 +550,8 @@ class _Source:
             "DB_ID": self._database_id,
             "DB_NAME": self._database_name,
             "SUSER_SNAME": self._login_name,
+            "SUSER_ID": self._login_id,
+            "USER_ID": self._user_id,
             "SUSER_NAME": lambda *_: session.login.name,
             "ORIGINAL_LOGIN": lambda: session.login.name,
             "USER_NAME": lambda *_: "dbo" if rights.is_sysadmin else session.login.name,
@@ -566,6 +578,15 @@ class _Source:
         if sid is None:
             return self._session.login.name
         return next((login.name for login in self._instance.logins.values() if login.security_identifier == sid), None)
+
+    def _login_id(self, name: object = None) -> object:
+        wanted = str(name or self._session.login.name).lower()
+        return next((number for number, known in enumerate(self._instance.logins, 1) if known == wanted), None)
+
+    def _user_id(self, name: object = None) -> object:
+        users = self._instance.database(self._session.database).users
+        wanted = str(name or self._session.login.name).lower()
+        return next((number for number, known in enumerate(users, 1) if known.lower() == wanted), None)
 
     def _has_access(self, name: object) -> object:
         try:

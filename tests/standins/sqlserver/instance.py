@@ -111,6 +111,8 @@ class Instance:
         self.sessions: dict[int, SessionState] = {}
         self.configuration = {"contained database authentication": [0, 0], "backup compression default": [0, 0]}
         self.configuration |= {"show advanced options": [0, 0], "backup checksum default": [0, 0]}
+        self.windows_logins_only = False
+        """What SERVERPROPERTY tells of it; SQL logins are taken all the same."""
         self.certificates: set[str] = set()
         self.backup_space = Space()
         self.denied_folders: list[str] = []
@@ -147,7 +149,7 @@ class Instance:
         made = Database(name, self._free_database_id(), self.clock.now(), recovery, containment)
         made.filler_bytes, made.version = filler_bytes, self.version
         made.files = default_files(name)
-        made.users["dbo"] = User("dbo", made.created, frozenset({"db_owner"}))
+        made.users["dbo"] = User("dbo", self.clock.wall(made.created), frozenset({"db_owner"}))
         self.databases[name.lower()] = made
         return made
 

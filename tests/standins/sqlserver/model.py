@@ -52,6 +52,8 @@ class Login:
     sid: bytes = b""
     """Made from the name when empty."""
     disabled: bool = False
+    modified: dt.datetime | None = None
+    """As the server's clock showed it, without a zone; None: since it was added."""
 
     @property
     def security_identifier(self) -> bytes:
@@ -105,8 +107,21 @@ class DifferentialBase:
 class User:
     name: str
     modified: dt.datetime
+    """As the server's clock showed it, without a zone: a later change of the zone does not change it."""
     roles: frozenset[str] = frozenset()
     contained: bool = False
+    """With a password of its own; else mapped to a login."""
+    login: str = ""
+    """The login that it is mapped to, where that is called otherwise."""
+
+    @property
+    def login_name(self) -> str:
+        return self.login or self.name
+
+    @property
+    def security_identifier(self) -> bytes:
+        """That of a contained user, which is of its own, or of a user whose login is gone."""
+        return random.Random(f"user {self.name.lower()}").randbytes(16)
 
 
 @dataclass
@@ -280,6 +295,11 @@ class RestoreEntry:
     devices: int
 
 
+def column_text(moment: dt.datetime) -> str:
+    """A value of a datetime column, as SQLite keeps it."""
+    return moment.isoformat(sep=" ", timespec="milliseconds")
+
+
 @dataclass
 class Clock:
     """The time as the server has it: a skew against the true time and a zone with a fixed offset."""
@@ -299,11 +319,15 @@ class Clock:
         """Aware, in the server's zone."""
         return (moment or self.now()).astimezone(self.zone)
 
-    def local_text(self, moment: dt.datetime | None = None) -> str:
+    def wall(self, moment: dt.datetime | None = None) -> dt.datetime:
         """Without zone, as a datetime column has it: in steps of a 300th of a second."""
         local = self.local(moment).replace(tzinfo=None)
         milliseconds = round(local.microsecond * 300 // 1_000_000 * 10 / 3)
-        return local.replace(microsecond=milliseconds * 1000).isoformat(sep=" ", timespec="milliseconds")
+        return local.replace(microsecond=milliseconds * 1000)
+
+    def local_text(self, moment: dt.datetime | None = None) -> str:
+        """``wall`` as text."""
+        return column_text(self.wall(moment))
 
 
 def at_position(backup: BackupSet, position: int) -> BackupSet:

@@ -90,6 +90,52 @@ class AlterDatabase:
 
 
 @dataclass(frozen=True)
+class WriteLogin:
+    name: str
+    exists: bool
+    """ALTER, not CREATE."""
+    password: str
+
+
+@dataclass(frozen=True)
+class WriteUser:
+    """In the current database: with a password, or for a login."""
+
+    name: str
+    exists: bool
+    password: str | None
+    login: str | None
+
+
+@dataclass(frozen=True)
+class DropPrincipal:
+    kind: str
+    """``LOGIN`` or ``USER``."""
+    name: str
+
+
+@dataclass(frozen=True)
+class AddMember:
+    role: str
+    member: str
+    on_server: bool
+
+
+@dataclass(frozen=True)
+class Grant:
+    permissions: tuple[str, ...]
+    table: str
+    """Of the current database; empty: on the database, or on the server for permissions that are of servers."""
+    to: str
+
+
+@dataclass(frozen=True)
+class RaiseError:
+    text: str
+    severity: int
+
+
+@dataclass(frozen=True)
 class Execute:
     procedure: str
     arguments: tuple[tuple[str, OptionValue], ...]
@@ -163,6 +209,12 @@ Statement = (
     | CreateDatabase
     | DropDatabase
     | AlterDatabase
+    | WriteLogin
+    | WriteUser
+    | DropPrincipal
+    | AddMember
+    | Grant
+    | RaiseError
     | Execute
     | Reconfigure
     | CheckDatabase
@@ -214,6 +266,8 @@ _STARTS = _QUERY_WORDS | {
     "DBCC",
     "KILL",
     "SET",
+    "GRANT",
+    "RAISERROR",
 }
 _STARTS |= {"BEGIN", "COMMIT", "ROLLBACK", "IF", "DECLARE", "PRINT", "ELSE", "END"}
 _NESTING = {"(": 1, ")": -1, "CASE": 1, "END": -1}
@@ -410,6 +464,8 @@ class _Parser:
             "RECONFIGURE": self._reconfigure,
             "DBCC": self._check,
             "KILL": self._kill,
+            "GRANT": self._grant,
+            "RAISERROR": self._raise,
             "SET": self._set,
             "BEGIN": self._transaction,
             "COMMIT": self._transaction,
@@ -537,7 +593,57 @@ class _Parser:
             name = self._name()
             self._need("SET")
             return AlterDatabase(name, tuple(self._settings()))
-        raise self._near()
+        if self._take("LOGIN"):
+            return WriteLogin(self._name(), True, self._password())
+        if self._take("USER"):
+            return WriteUser(self._name(), True, self._password(), None)
+        on_server = self._take("SERVER")
+        self._need("ROLE")
+        role = self._name()
+        self._need("ADD", "MEMBER")
+        return AddMember(role, self._name(), on_server)
+
+    def _password(self) -> str:
+        """WITH PASSWORD = '...', and options that change nothing here."""
+        self._need("WITH", "PASSWORD", "=")
+        password = self._literal()
+        while self._take_mark(","):
+            if self._advance().upper not in ("CHECK_POLICY", "CHECK_EXPIRATION", "DEFAULT_DATABASE", "DEFAULT_SCHEMA"):
+                raise self._near()
+            self._need("=")
+            self._advance()
+        return password
+
+    def _grant(self) -> Grant:
+        self._advance()
+        permissions = [self._permission()]
+        while self._take_mark(","):
+            permissions.append(self._permission())
+        table = ""
+        if self._take("ON"):
+            self._take("OBJECT", ":", ":")
+            table = self._name()
+            while self._take_mark("."):
+                table = self._name()
+        self._need("TO")
+        return Grant(tuple(permissions), table, self._name())
+
+    def _permission(self) -> str:
+        words = []
+        while self._now.kind == "word" and self._now.upper not in ("ON", "TO"):
+            words.append(self._advance().upper)
+        return " ".join(words)
+
+    def _raise(self) -> RaiseError:
+        self._advance()
+        self._need("(")
+        text = self._literal()
+        self._need(",")
+        severity = self._value()
+        self._need(",")
+        self._value()
+        self._need(")")
+        return RaiseError(text, int(str(severity)))
 
     def _settings(self) -> list[str]:
         found = [self._setting()]
@@ -590,6 +696,15 @@ class _Parser:
             if self._take("CONTAINMENT", "="):
                 containment = self._advance().upper
             return CreateDatabase(name, containment)
+        if following == "LOGIN":
+            self._at += 2
+            return WriteLogin(self._name(), False, self._password())
+        if following == "USER":
+            self._at += 2
+            name = self._name()
+            if self._take("FOR", "LOGIN") or self._take("FROM", "LOGIN"):
+                return WriteUser(name, False, None, self._name())
+            return WriteUser(name, False, self._password(), None)
         if following in ("TABLE", "INDEX", "UNIQUE", "VIEW"):
             return self._query()
         self._advance()
@@ -607,6 +722,9 @@ class _Parser:
             while self._take_mark(","):
                 names.append(self._name())
             return DropDatabase(tuple(names), if_exists)
+        if following in ("LOGIN", "USER"):
+            self._at += 2
+            return DropPrincipal(following, self._name())
         if following in ("TABLE", "INDEX", "VIEW"):
             return self._query()
         self._advance()

@@ -73,6 +73,8 @@ FUNCTION_TYPES = {
     "DB_ID": SqlType("smallint"),
     "OBJECT_ID": INT,
     "DB_NAME": SqlType("nvarchar", length=128),
+    "SUSER_ID": INT,
+    "USER_ID": INT,
     "SUSER_SNAME": SqlType("nvarchar", length=128),
     "SUSER_NAME": SqlType("nvarchar", length=128),
     "ORIGINAL_LOGIN": SqlType("nvarchar", length=128),

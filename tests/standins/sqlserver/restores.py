@@ -505,7 +505,11 @@ class RestoreRun:
         database.encrypted_by = properties["encrypted_by"]
         database.users = {
             user["name"]: User(
-                user["name"], dt.datetime.fromisoformat(user["modified"]), frozenset(user["roles"]), user["contained"]
+                user["name"],
+                dt.datetime.fromisoformat(user["modified"]),
+                frozenset(user["roles"]),
+                user["contained"],
+                user["login"],
             )
             for user in properties["users"]
         }

@@ -17,6 +17,7 @@ _ROLE_PERMISSIONS = {
     "db_datareader": {"SELECT"},
     "db_datawriter": {"INSERT", "UPDATE", "DELETE"},
     "db_ddladmin": {"CREATE TABLE"},
+    "db_accessadmin": {"ALTER ANY USER"},
 }
 _SERVER_ROLES = {
     "dbcreator": {"CREATE ANY DATABASE", "ALTER ANY DATABASE"},
@@ -29,7 +30,15 @@ _IMPLIED = {
     "ALTER ANY DATABASE": {"CREATE ANY DATABASE"},
     "CREATE ANY DATABASE": {"VIEW ANY DATABASE"},
     "VIEW ANY DEFINITION": {"VIEW ANY DATABASE", "VIEW ANY SECURITY DEFINITION", "VIEW ANY PERFORMANCE DEFINITION"},
+    "VIEW DEFINITION": {"VIEW SECURITY DEFINITION", "VIEW PERFORMANCE DEFINITION"},
 }
+_IMPLIED_BY_SERVER = {
+    "VIEW DATABASE STATE": "VIEW SERVER STATE",
+    "VIEW DEFINITION": "VIEW ANY DEFINITION",
+    "VIEW SECURITY DEFINITION": "VIEW ANY SECURITY DEFINITION",
+    "VIEW PERFORMANCE DEFINITION": "VIEW ANY PERFORMANCE DEFINITION",
+}
+"""Permissions in each database where the login has a user."""
 
 
 @cache
@@ -91,12 +100,17 @@ class Rights:
         for name, permissions in self._login.database_permissions.items():
             if name.lower() == database.lower():
                 granted |= set(permissions)
-        if permission == "VIEW DATABASE STATE":
-            return self.on_server("VIEW SERVER STATE")
-        return permission in granted
+        if permission in _IMPLIED_BY_SERVER and self.on_server(_IMPLIED_BY_SERVER[permission]):
+            return True
+        return permission in _closure(granted)
 
     def owns(self, database: Database) -> bool:
         return "db_owner" in (self.roles(database.name) or set())
+
+    def sees_users(self, database: Database) -> bool:
+        """Whether sys.database_principals has rows for others' users."""
+        seen_by = ("ALTER ANY USER", "VIEW SECURITY DEFINITION")
+        return any(self.in_database(database.name, permission) for permission in seen_by)
 
     def may_create_databases(self) -> bool:
         return self.on_server("CREATE ANY DATABASE") or self.in_database("master", "CREATE DATABASE")
@@ -140,7 +154,8 @@ class Rights:
         return None
 
     def _database_name(self, securable: object) -> str:
-        return str(securable or "master").strip("[]")
+        name = str(securable or "master")
+        return name[1:-1].replace("]]", "]") if name.startswith("[") else name
 
     def _knows(self, kind: str, permission: str) -> bool:
         return permission == "ANY" or permission in known_permissions(kind, self._instance.major)

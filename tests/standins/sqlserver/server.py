@@ -20,6 +20,7 @@ from tests.standins.sqlserver.instance import SYSTEM_LOGIN, Fault, Instance, Ses
 from tests.standins.sqlserver.messages import Event, Rows, Tick, refusal
 from tests.standins.sqlserver.model import BackupSet, Clock, Database, HistoryEntry, Login, MediaSet, User, new_guid
 from tests.standins.sqlserver.parsing import Backup
+from tests.standins.sqlserver.principals import quoted
 from tests.standins.sqlserver.session import Connection, Framing
 
 
@@ -62,11 +63,12 @@ class SqlServer:
     def add_login(self, login: Login) -> None:
         """Add or replace a login; roles in databases make users there. Sessions that are open feel it at once."""
         with self.instance.lock:
-            self.instance.logins[login.name.lower()] = login
+            now = self.instance.clock.wall()
+            self.instance.logins[login.name.lower()] = replace(login, modified=login.modified or now)
             for name, roles in login.database_roles.items():
                 database = self.instance.databases.get(name.lower())
                 if database is not None:
-                    database.users[login.name] = User(login.name, self.instance.clock.now(), frozenset(roles))
+                    database.users[login.name] = User(login.name, now, frozenset(roles))
 
     def add_database(
         self,
@@ -79,7 +81,11 @@ class SqlServer:
         users: Mapping[str, dt.datetime] | None = None,
         owner: str = "sa",
     ) -> Database:
-        """An empty database. ``encrypted_by`` is the thumbprint, in hexadecimal, of a certificate that it brings."""
+        """An empty database. ``encrypted_by`` is the thumbprint, in hexadecimal, of a certificate that it brings.
+
+        ``users`` are contained ones where the database is, else mapped to logins of the same names, which are another
+        call; each with when it was modified: aware, or as the server's clock showed it.
+        """
         with self.instance.lock:
             made = self.instance.new_database(
                 name, recovery=recovery, containment=containment, filler_bytes=filler_bytes
@@ -89,14 +95,21 @@ class SqlServer:
                 made.encrypted_by = encrypted_by.upper()
                 self.instance.certificates.add(encrypted_by.upper())
             for user, modified in (users or {}).items():
-                made.users[user] = User(user, modified, contained=containment == "PARTIAL")
+                shown = self.instance.clock.wall(modified) if modified.tzinfo else modified
+                made.users[user] = User(user, shown, contained=containment == "PARTIAL")
             if containment == "PARTIAL":
                 self.instance.configuration["contained database authentication"] = [1, 1]
             for login in self.instance.logins.values():
                 roles = {key.lower(): value for key, value in login.database_roles.items()}.get(name.lower())
                 if roles is not None:
-                    made.users[login.name] = User(login.name, made.created, frozenset(roles))
+                    made.users[login.name] = User(login.name, self.instance.clock.wall(), frozenset(roles))
             return made
+
+    def rotate(self, database: str, user: str) -> None:
+        """Give a user another password, or the login that it is mapped to, as App Service does by ALTER."""
+        found = self.database(database).users[user]
+        principal = f"USER {quoted(user)}" if found.contained else f"LOGIN {quoted(found.login_name)}"
+        self.execute(database, f"ALTER {principal} WITH PASSWORD = '{new_guid()}'")
 
     def database(self, name: str) -> Database:
         """The model of a database; SqlError 911 when there is none."""
@@ -151,6 +164,10 @@ class SqlServer:
     def skew(self, by: dt.timedelta) -> None:
         """Set the server's clock wrong by so much."""
         self.instance.clock.skew = by
+
+    def set_time_zone(self, minutes: int) -> None:
+        """From now on, as when daylight-saving time begins: times that views hold of users and logins stay."""
+        self.instance.clock.zone_minutes = minutes
 
     def deny(self, folder: str) -> None:
         """The service account may not reach a folder: operating system error 5."""

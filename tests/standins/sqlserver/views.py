@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from tests.standins.sqlserver.instance import DATA_FOLDER, Instance, SessionState
 from tests.standins.sqlserver.messages import Column, denied
-from tests.standins.sqlserver.model import DATABASE_VERSIONS, PAGE_BYTES, Database, HistoryEntry, Login
+from tests.standins.sqlserver.model import DATABASE_VERSIONS, PAGE_BYTES, Database, HistoryEntry, Login, column_text
 from tests.standins.sqlserver.queries import Table
 from tests.standins.sqlserver.rights import Rights, documentation, known_permissions
 from tests.standins.sqlserver.types import parse_type
@@ -308,10 +308,11 @@ class Views:
 
     def _in_sys_database_principals(self, database: str) -> Iterable[Row]:
         found = self._instance.database(database)
-        all_visible = self._rights.owns(found) or self._rights.on_server("VIEW ANY DEFINITION")
+        all_visible = self._rights.sees_users(found)
         for number, user in enumerate(found.users.values(), 1):
-            if not all_visible and user.name.lower() not in (self._session.login.name.lower(), "dbo"):
+            if not all_visible and user.login_name.lower() not in (self._session.login.name.lower(), "dbo"):
                 continue
+            login = None if user.contained else self._sid(user.login_name)
             kind = "DATABASE" if user.contained else "INSTANCE"
             yield {
                 "name": user.name,
@@ -320,8 +321,8 @@ class Views:
                 "type_desc": "SQL_USER",
                 "default_schema_name": "dbo",
                 "create_date": self._local(found.created),
-                "modify_date": self._local(user.modified),
-                "sid": self._sid(user.name) or user.name.encode(),
+                "modify_date": column_text(user.modified),
+                "sid": login or user.security_identifier,
                 "authentication_type": 2 if user.contained else 1,
                 "authentication_type_desc": kind,
             }
@@ -350,7 +351,7 @@ class Views:
 
     def _logins(self) -> list[tuple[int, Login]]:
         numbered = list(enumerate(self._instance.logins.values(), 1))
-        if self._rights.on_server("ALTER ANY LOGIN") or self._rights.on_server("VIEW ANY DEFINITION"):
+        if self._rights.on_server("ALTER ANY LOGIN") or self._rights.on_server("VIEW ANY SECURITY DEFINITION"):
             return numbered
         return [(number, login) for number, login in numbered if login.name in ("sa", self._session.login.name)]
 
@@ -364,7 +365,7 @@ class Views:
                 "type_desc": "SQL_LOGIN",
                 "is_disabled": int(login.disabled),
                 "create_date": self._local(self._instance.started),
-                "modify_date": self._local(self._instance.started),
+                "modify_date": column_text(login.modified) if login.modified else self._local(self._instance.started),
                 "default_database_name": "master",
                 "default_language_name": "us_english",
             }
@@ -619,7 +620,7 @@ class Views:
             "IsClustered": 0,
             "IsHadrEnabled": int(instance.group is not None),
             "HadrManagerStatus": 1 if instance.group else 2,
-            "IsIntegratedSecurityOnly": 0,
+            "IsIntegratedSecurityOnly": int(instance.windows_logins_only),
             "IsSingleUser": 0,
             "IsFullTextInstalled": 0,
             "IsLocalDB": 0,
