@@ -236,7 +236,8 @@ class KeyVaultSecrets:
             return StorageError(f"cannot {what}: {status} {code}", remedy=limits, setting=SETTING)
         return StorageError(
             f"cannot {what}: {status} {code}",
-            remedy=f"check {SETTING}; where the secret was deleted: {command.format('recover')}",
+            remedy=f"check {SETTING}"
+            + ("" if action == "list" else f"; where the secret was deleted: {command.format('recover')}"),
             setting=SETTING,
         )
 

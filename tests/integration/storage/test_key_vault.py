@@ -136,6 +136,14 @@ def test_writing_to_a_deleted_name_says_how_to_recover_it(secrets: KeyVaultSecre
     assert not isinstance(error.value, StorageUnavailable)
 
 
+def test_a_name_that_is_being_recovered_may_be_tried_again(
+    secrets: KeyVaultSecrets, key_vault: KeyVaultStandin
+) -> None:
+    key_vault.recovering.add("a")
+    with pytest.raises(StorageUnavailable):
+        secrets.set("a", "1", {})
+
+
 def test_a_refusal_that_quotes_the_value_is_not_passed_on(secrets: KeyVaultSecrets) -> None:
     value = token_hex(15_000)
     with pytest.raises(StorageError) as error:

@@ -88,6 +88,8 @@ class Service:
         if _known(self.vault.deleted, name) is not None:
             message = f"Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused."
             raise Refused(409, "Conflict", message, "ObjectIsDeletedButRecoverable")
+        if name in self.vault.recovering:
+            raise Refused(409, "Conflict", f"Secret {name} is currently being recovered.", "ObjectIsBeingRecovered")
         made = StoredVersion(secrets.token_hex(16), value, {}, int(time.time()))
         _apply(made, sent)
         name = _known(self.vault.secrets, name) or name

@@ -59,6 +59,8 @@ class KeyVaultStandin:
     """Name -> versions, oldest first."""
     deleted: dict[str, DeletedSecret] = field(default_factory=dict)
     """Secrets that were deleted and not purged."""
+    recovering: set[str] = field(default_factory=set)
+    """Names whose recovery is not done yet, which takes the service some seconds: they cannot be written."""
     denied: set[str] = field(default_factory=set)
     """Actions that the caller's rights lack, of get, set, list, update, delete, recover, purge."""
     refusal: str | None = None
