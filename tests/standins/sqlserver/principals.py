@@ -101,13 +101,8 @@ class Principals:
         del self._database.users[user.name]
         login = self._instance.logins.get(user.login_name.lower())
         if login is not None and not user.contained:
-            own = self._database.name.lower()
-            self._keep(
-                replace(
-                    login,
-                    database_roles={name: roles for name, roles in login.database_roles.items() if name.lower() != own},
-                )
-            )
+            roles, permissions = self._without(login.database_roles), self._without(login.database_permissions)
+            self._keep(replace(login, database_roles=roles, database_permissions=permissions))
 
     def _add_member(self, statement: parsing.AddMember) -> None:
         if statement.on_server:
@@ -163,8 +158,10 @@ class Principals:
         """``known`` with something more for this database."""
         own = self._database.name.lower()
         there = {value for name, values in known.items() if name.lower() == own for value in values}
-        kept = {name: values for name, values in known.items() if name.lower() != own}
-        return kept | {self._database.name: there | set(more)}
+        return self._without(known) | {self._database.name: there | set(more)}
+
+    def _without(self, known: Mapping[str, set[str]]) -> dict[str, set[str]]:
+        return {name: values for name, values in known.items() if name.lower() != self._database.name.lower()}
 
 
 def _missing(action: str, kind: str, name: str) -> SqlError:
