@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tests.standins.sqlserver import parsing
 from tests.standins.sqlserver.instance import Instance
-from tests.standins.sqlserver.messages import SqlError, refusal
+from tests.standins.sqlserver.messages import SqlError, refusal, syntax_error
 from tests.standins.sqlserver.model import Login, User
 from tests.standins.sqlserver.rights import Rights, known_permissions
 
@@ -120,8 +120,12 @@ class Principals:
     def _grant(self, statement: parsing.Grant) -> None:
         if not self._rights.is_sysadmin:
             raise refusal(4613, "Grantor does not have GRANT permission.")
-        of_server = set(known_permissions("SERVER", self._instance.major))
+        major = self._instance.major
+        of_server, of_database = (set(known_permissions(kind, major)) for kind in ("SERVER", "DATABASE"))
         wanted = set(statement.permissions)
+        unknown = wanted - of_server - of_database - {"SELECT"}
+        if unknown:
+            raise syntax_error(min(unknown))
         if self._database.name == "master" and not statement.table and wanted <= of_server:
             login = self._login(statement.to)
             self._keep(replace(login, server_permissions=set(login.server_permissions) | wanted))
@@ -135,9 +139,10 @@ class Principals:
                 raise refusal(50000, "The stand-in grants SELECT on tables of msdb, and nothing else on tables.")
             self._keep(replace(login, msdb_select=True))
             return
-        unknown = wanted - set(known_permissions("DATABASE", self._instance.major))
-        if unknown:
-            raise refusal(102, f"Incorrect syntax near '{min(unknown)}'.", severity=15)
+        if not wanted <= of_database:
+            raise refusal(
+                4621, "Permissions at the server scope can only be granted when the current database is master"
+            )
         self._keep(replace(login, database_permissions=self._with(login.database_permissions, tuple(wanted))))
 
     # ---- what there is
