@@ -130,6 +130,9 @@ class Principals:
             login = self._login(statement.to)
             self._keep(replace(login, server_permissions=set(login.server_permissions) | wanted))
             return
+        if not statement.table and not wanted <= of_database:
+            text = "Permissions at the server scope can only be granted when the current database is master"
+            raise refusal(4621, text)
         user = self._user(statement.to)
         if user is None:
             raise _missing("find", "user", statement.to)
@@ -139,10 +142,6 @@ class Principals:
                 raise refusal(50000, "The stand-in grants SELECT on tables of msdb, and nothing else on tables.")
             self._keep(replace(login, msdb_select=True))
             return
-        if not wanted <= of_database:
-            raise refusal(
-                4621, "Permissions at the server scope can only be granted when the current database is master"
-            )
         self._keep(replace(login, database_permissions=self._with(login.database_permissions, tuple(wanted))))
 
     # ---- what there is
