@@ -7,6 +7,8 @@ LifeboatError                  exit 1
 ├── RepositoryLocked           exit 11  somebody else holds a lock that excludes us
 ├── WrongPassword              exit 12  no key of the repository opens with our password
 ├── Damaged                    exit 1   something stored is not what it should be
+├── NoSecrets                  exit 1   the Key Vault holds no SystemSecrets.JSON, or not the file asked for
+├── SecretsFileError           exit 1   what was uploaded cannot be SystemSecrets.JSON, or is no file to keep
 ├── StorageError               exit 1   the storage service refused or failed
 │   ├── StorageUnavailable     (retry)  no answer, throttled, or a server error
 │   ├── StorageForbidden                the identity lacks a right
@@ -117,6 +119,16 @@ class WrongPassword(LifeboatError):
 
 class Damaged(LifeboatError):
     code = "damaged"
+
+
+class NoSecrets(LifeboatError):
+    code = "no-secrets"
+
+
+class SecretsFileError(LifeboatError):
+    """No text of it holds anything of the file's content."""
+
+    code = "not-secrets"
 
 
 class StorageError(LifeboatError):
