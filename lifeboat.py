@@ -303,18 +303,39 @@ def drill(
 
 @app.command()
 def runbook(
+    point: Point = None,
+    form: Annotated[str, typer.Option("--format", help="md, or html: one page that can be kept and printed.")] = "md",
+    no_checks: Annotated[
+        bool, typer.Option("--no-checks", help="Ask no server; leave every box of the checks to the reader.")
+    ] = False,
     grants: Annotated[bool, typer.Option("--grants", help="Print the least rights on SQL Server as T-SQL.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Print the rights that SQL Server has to give, separately for backup, restore and drill."""
-    from shared.recovery_point.grants import grants_script
+    """Print how to recover App Service from a recovery point, step by step."""
+    if grants:
+        from shared.recovery_point.grants import grants_script
 
-    if not grants:
-        raise UsageError("this version prints grants only", remedy="Run it with --grants.")
-    script = grants_script(Settings.from_environment())
+        script = grants_script(Settings.from_environment())
+        if not as_json:
+            result(script)
+        return _answer({"status": "ok", "reasons": [], "grants": script}, as_json)
+    from shared.status.runbook import make_runbook
+
+    made = make_runbook(Settings.from_environment(), point, form=form, run_checks=not no_checks)
     if not as_json:
-        result(script)
-    return _answer({"status": "ok", "reasons": [], "grants": script}, as_json)
+        for note in made.notes:
+            message(note)
+        result(made.text.rstrip("\n"))
+    answer = {
+        "status": "ok",
+        "reasons": [],
+        "point": made.point,
+        "format": form,
+        "runbook": made.text,
+        "checks": made.checks,
+        "notes": made.notes,
+    }
+    return _answer(answer, as_json)
 
 
 @app.command()

@@ -33,7 +33,7 @@ KEYS = {
     "password": {"status", "reasons"},
     "show": {"status", "reasons", "point"},
     "drill": {"status", "reasons", "rto_seconds", "checks"},
-    "runbook": {"status", "reasons"},
+    "runbook": {"status", "reasons"},  # and with --grants "grants", else "point", "format", "runbook", "checks"
 }  # fmt: skip
 EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1}
 
