@@ -14,6 +14,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -31,8 +32,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-restore_app = typer.Typer(help="Bring back a component.", no_args_is_help=True, rich_markup_mode=None)
+restore_app = typer.Typer(help="Bring back a component, or all.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(restore_app, name="restore")
+secrets_app = typer.Typer(
+    help="SystemSecrets.JSON, and other files that a restore needs, in the Key Vault.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(secrets_app, name="secrets")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
 Point = Annotated[str | None, typer.Option("--point", help="Id of a recovery point.", metavar="ID")]
@@ -102,6 +109,7 @@ def backup(
                 f"snapshot {share['snapshot'][:8]}"
             )
         _tell_databases(point.components.get("databases", {}))
+        _tell_secrets(point.components.get("secrets", {}))
         for note in point.components.get("databases", {}).get("notes", ()):
             message(note)
         if point.gone:
@@ -175,29 +183,17 @@ def restore_share(
     request = ShareRestoreRequest(point, to, tuple(include or ()), overwrite)
     with progress(Meter(lambda: (done.files, done.bytes, None), "restored"), quiet=as_json):
         restored = run(Settings.from_environment(), request, progress=done)
-    outcome = restored.result
-    answer = {
-        "status": outcome.status,
-        "reasons": outcome.reasons,
-        "point": restored.point,
-        "target": restored.target,
-        "restored": outcome.restored,
-        "unchanged": outcome.unchanged,
-        "skipped": outcome.skipped,
-        "skipped_names": outcome.skipped_names,
-        "bytes": outcome.bytes,
-        "notes": restored.notes,
-    }
     if not as_json:
         for note in restored.notes:
             message(note)
+        outcome = restored.result
         _tell_reasons(outcome.reasons)
         result(
             f"restored {outcome.restored:,} files ({bytes_text(outcome.bytes)}) of {restored.point} to "
             f"{restored.target}; {outcome.unchanged:,} were there already, {outcome.skipped:,} skipped, "
             f"{outcome.failed:,} failed"
         )
-    return _answer(answer, as_json)
+    return _answer(restored.answer(), as_json)
 
 
 @restore_app.command("databases")
@@ -228,19 +224,7 @@ def restore_databases(
     request = DatabasesRestoreRequest(point, to, suffix, at, overwrite, dry_run, checkdb)
     with progress(Meter(None, "restoring", beside=lambda: done.text), quiet=as_json):
         restored = interruptible(lambda check: run(Settings.from_environment(), request, progress=done, check=check))
-    answer = {
-        "status": restored.status,
-        "reasons": restored.reasons,
-        "point": restored.point,
-        "target": restored.target,
-        "restored": len(restored.restored),
-        "unchanged": 0,
-        "skipped": len(restored.skipped),
-        "skipped_names": restored.skipped[:100],
-        "bytes": restored.bytes,
-        "databases": [each.target for each in restored.restored],
-        "notes": restored.notes,
-    }
+    answer = restored.answer()
     if dry_run:
         answer["statements"] = restored.statements
     if not as_json:
@@ -250,7 +234,7 @@ def restore_databases(
         if dry_run:
             for statement in restored.statements:
                 result(f"{statement};")
-            result(f"-- nothing was done; {restored.planned} database(s) of {restored.point} would be restored")
+            result(f"-- nothing was done; {len(restored.planned)} database(s) of {restored.point} would be restored")
         else:
             for each in restored.restored:
                 checked = "" if each.check_seconds is None else f", CHECKDB {duration_text(each.check_seconds)}"
@@ -260,6 +244,140 @@ def restore_databases(
                 f"{len(restored.skipped)} skipped"
             )
     return _answer(answer, as_json)
+
+
+@restore_app.command("secrets")
+def restore_secrets(
+    to: Annotated[Path, typer.Option("--to", help="A file that is not there yet; mode 0600.", metavar="FILE")],
+    point: Point = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What was kept under this name, instead of SystemSecrets.JSON.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Bring back SystemSecrets.JSON, or another file that was kept."""
+    from shared.recovery_point.restore_secrets import SecretsRestoreRequest
+    from shared.recovery_point.restore_secrets import restore_secrets as run
+
+    restored = run(Settings.from_environment(), SecretsRestoreRequest(to, point, name))
+    if not as_json:
+        for note in restored.notes:
+            message(note)
+        result(f"wrote {restored.bytes:,} bytes of {restored.point} to {restored.target}; delete it when it was used")
+    return _answer(restored.answer(), as_json)
+
+
+@restore_app.command("logins")
+def restore_logins(
+    to: Annotated[Path, typer.Option("--to", help="A file that is not there yet; mode 0600.", metavar="FILE")],
+    point: Point = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write the T-SQL that makes SQL Server's logins, with their passwords' hashes: what one needs of master."""
+    from shared.recovery_point.restore_secrets import restore_logins as run
+
+    restored = run(Settings.from_environment(), to, point)
+    if not as_json:
+        result(f"wrote the logins of {restored.point} to {restored.target}: run it with sqlcmd -i, then delete it")
+    return _answer(restored.answer(), as_json)
+
+
+@restore_app.command("all")
+def restore_all(
+    point: Point = None,
+    share_to: Annotated[
+        str | None,
+        typer.Option("--share-to", help="A folder or smb://...; by default the share itself.", metavar="TARGET"),
+    ] = None,
+    databases_to: Annotated[
+        str | None, typer.Option("--databases-to", help="By default the source.", metavar="SERVER")
+    ] = None,
+    databases_as: Annotated[
+        str, typer.Option("--databases-as", help="Appended to each database's name.", metavar="SUFFIX")
+    ] = "",
+    secrets_to: Annotated[
+        Path, typer.Option("--secrets-to", help="A file that is not there yet.", metavar="FILE")
+    ] = Path("SystemSecrets.JSON"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace databases and files that are there and differ.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do what the plan says without asking.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Bring back everything of a recovery point: databases, share, secrets, in this order, after showing the plan."""
+    from shared.databases.progress import Progress as DatabasesProgress
+    from shared.fileshare.shard import Progress
+    from shared.recovery_point.restore_all import AllRestoreRequest, plan_all
+    from shared.recovery_point.restore_all import restore_all as run
+
+    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
+        raise UsageError(
+            "what this restores is shown and asked for first", remedy="Run it on a terminal, with --yes, or --dry-run."
+        )
+    settings = Settings.from_environment()
+    request = AllRestoreRequest(point, share_to, databases_to, databases_as, secrets_to, overwrite)
+    plan = interruptible(lambda check: plan_all(settings, request))
+    if not as_json:
+        for line in plan.lines():
+            message(line)
+        _tell_reasons(list(plan.reasons))
+    if dry_run:
+        return _answer(plan.answer(), as_json)
+    if not yes and not typer.confirm("Do this?", err=True):
+        raise UsageError("nothing was restored", remedy="")
+    files, databases = Progress(), DatabasesProgress()
+    meter = Meter(lambda: (files.files, files.bytes, None), "restored", beside=lambda: databases.text)
+    with progress(meter, quiet=as_json):
+        restored = interruptible(
+            lambda check: run(settings, plan, progress=files, databases_progress=databases, check=check)
+        )
+    if not as_json:
+        _tell_reasons(restored.reasons)
+        for name, component in restored.components.items():
+            result(f"  {name}: {component['status']}, to {component['target']}")
+        result(f"restored {restored.point}: {restored.status}; what follows: runbook --point {restored.point}")
+    return _answer(restored.answer(), as_json)
+
+
+@secrets_app.command("put")
+def secrets_put(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Keep another file than SystemSecrets.JSON, such as a TDE certificate."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Keep SystemSecrets.JSON, or another file, in the Key Vault."""
+    from shared.recovery_point.secrets import put_secrets, read_upload
+
+    put = put_secrets(Settings.from_environment(), read_upload(file), name=name, filename=file.name)
+    if not as_json:
+        kept = "kept as" if put.new else "is current already, its age was refreshed:"
+        result(f"{file} {kept} {put.file.secret}, version {put.file.version}")
+        result(f"  SHA-256 {put.file.sha256}, {put.file.size_bytes:,} bytes")
+        for certificate in put.findings.certificates:
+            key = "with its private key" if certificate.has_key else "without a private key"
+            result(
+                f"  certificate {certificate.subject}, thumbprint {certificate.thumbprint}, {key}, good until "
+                f"{certificate.not_after:%Y-%m-%d}"
+            )
+        for note in put.findings.notes:
+            message(note)
+        message(f"Delete {file} here once it is no longer needed: anybody who reads it owns App Service.")
+    return _answer({"status": "ok", "reasons": [], **put.answer()}, as_json)
+
+
+@secrets_app.command("confirm")
+def secrets_confirm(as_json: AsJson = False) -> int:
+    """Record that somebody looked and nothing was rotated since SystemSecrets.JSON was kept."""
+    from shared.recovery_point.secrets import confirm_secrets, described
+
+    file = confirm_secrets(Settings.from_environment())
+    if not as_json:
+        result(f"SystemSecrets.JSON of {file.uploaded:%Y-%m-%d %H:%M}Z, version {file.version}, is confirmed")
+    return _answer({"status": "ok", "reasons": [], **described(file)}, as_json)
 
 
 @app.command()
@@ -392,10 +510,15 @@ def _answer(answer: Json, as_json: bool) -> int:
     return EXIT_CODES[answer["status"]]
 
 
+_ANSWERED = (
+    *("status", "files", "bytes_read", "bytes_stored", "unchanged", "finished", "share_moment", "logins", "notes"),
+    *("version", "sha256", "uploaded", "confirmed", "age_seconds", "pairing", "expiring"),
+)
+
+
 def _component(component: Json) -> Json:
     """What ``backup`` says of a component; the record has more."""
-    keys = ("status", "files", "bytes_read", "bytes_stored", "unchanged", "finished", "share_moment", "logins", "notes")
-    short = {key: component[key] for key in keys if key in component}
+    short = {key: component[key] for key in _ANSWERED if key in component}
     if "databases" in component:
         short["databases"] = {
             name: {
@@ -425,6 +548,16 @@ def _tell_databases(component: Json, say: Callable[[str], None] = result) -> Non
     if moment := component.get("share_moment"):
         can = "can" if moment["reachable"] else "cannot"
         say(f"  databases {can} all be brought to the moment of the share: --at {moment['moment']}")
+
+
+def _tell_secrets(component: Json) -> None:
+    if "version" in component:
+        age = duration_text(component["age_seconds"])
+        result(
+            f"  secrets: {component['status']}; {component['filename']}, {age} old; {component['pairing']['verdict']}"
+        )
+    for note in component.get("notes", ()):
+        message(f"  {note}")
 
 
 def _backup_text(backup: Json) -> str:

@@ -1,10 +1,10 @@
 """The main job, seen once on real parts: ``make demo``.
 
-A share like a hoster's, served by a real Samba, and the databases of a stand-in for SQL Server are backed up into a
-real Azurite, changed, backed up again, checked by Lifeboat and by stock restic, destroyed and brought back, byte for
-byte and row for row. Every command is run as an operator would run it. Exit code 0 when all is as it should be, 1 when
-anything is not, 130 when interrupted. Everything lies in a temporary folder that is removed at the end; servers are
-stopped whatever happens.
+A share like a hoster's, served by a real Samba, the databases of a stand-in for SQL Server and the secrets in one for
+Key Vault are backed up into a real Azurite, changed, backed up again, checked by Lifeboat and by stock restic,
+destroyed and brought back, byte for byte and row for row. Every command is run as an operator would run it. Exit code 0
+when all is as it should be, 1 when anything is not, 130 when interrupted. Everything but the runbook, which is to be
+read, lies in a temporary folder that is removed at the end; servers are stopped whatever happens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -35,8 +34,9 @@ from rich.text import Text
 
 from scripts import demo_share
 from scripts.demo_databases import HOSTING, Databases, running_databases
+from scripts.demo_secrets import Secrets, running_secrets
 from shared.errors import DriverMissing, LifeboatError
-from shared.recovery_point.listing import show_point
+from shared.recovery_point.listing import list_points, show_point
 from shared.settings import Settings
 from shared.storage.azure_blobs import AzureBlobStore
 from shared.terminal import bytes_text, duration_text
@@ -49,10 +49,11 @@ CONTAINERS = ("share", "recovery-points", "databases")
 SECRET_SETTINGS = (
     "LIFEBOAT_SHARE_PASSWORD",
     "LIFEBOAT_VAULT_KEY",
-    "LIFEBOAT_REPOSITORY_PASSWORD",
     "LIFEBOAT_SQL_PASSWORD",
     "LIFEBOAT_LANDING_KEY",
 )
+RUNBOOK = REPOSITORY / ".cache" / "demo-runbook.html"
+"""What the demo leaves behind, to be read."""
 INTERRUPTED = 130
 _OTHERS = ("LIFEBOAT_", "AZURE_", "IDENTITY_", "MSI_", "RESTIC_", "FORCE_COLOR")
 """What commands must not inherit from whoever runs the demo."""
@@ -155,7 +156,7 @@ class Demo:
     databases: Databases | None
     """None where no ODBC driver is to be had."""
     landing_url: str
-    repository_password: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    secrets: Secrets
     lines: list[Line] = field(default_factory=list)
 
     @property
@@ -170,7 +171,7 @@ class Demo:
             **(smb if self.share_url.startswith("smb:") else {}),
             "LIFEBOAT_VAULT_URL": self.proxy.url(self.account),
             "LIFEBOAT_VAULT_KEY": KEY,
-            "LIFEBOAT_REPOSITORY_PASSWORD": self.repository_password,
+            **self.secrets.settings(),
             **(
                 {**self.databases.settings(), "LIFEBOAT_LANDING_URL": self.landing_url, "LIFEBOAT_LANDING_KEY": KEY}
                 if self.databases
@@ -180,6 +181,7 @@ class Demo:
 
     def tell(self) -> None:
         self.tell_settings()
+        self.secrets_kept()
         first = self.first_backup()
         second = self.second_backup(first)
         self.points()
@@ -189,7 +191,10 @@ class Demo:
         self.restored(second)
         self.compared()
         if self.databases:
-            self.database_lost_and_restored(self.databases, second)
+            self.secrets_rotated(self.databases)
+        newest = self.status()
+        self.worst_day(newest)
+        self.runbook(newest)
 
     # --- steps ---
 
@@ -198,6 +203,12 @@ class Demo:
         self.screen.says("The settings of every command below, all in the environment:")
         for name, value in self.settings().items():
             self.screen.says(f"  {name}={'(secret)' if name in SECRET_SETTINGS else value}")
+
+    def secrets_kept(self) -> None:
+        self.screen.headline("The secrets: what the operator downloads in the portal is kept in the Key Vault")
+        ran = self.lifeboat("secrets", "put", str(self.secrets.download), what="secrets put")
+        self.expect_code(ran, 0)
+        self.screen.good("kept with its hash, as a version of its own; nothing that it holds was printed")
 
     def first_backup(self) -> dict[str, Any]:
         self.screen.headline("The first backup reads everything")
@@ -286,7 +297,7 @@ class Demo:
             self.screen.command(f"restic check --read-data        # restic {version}")
             ran = self.run(
                 [str(binary), "--no-cache", "check", "--read-data"],
-                {"RESTIC_REPOSITORY": str(copy), "RESTIC_PASSWORD": self.repository_password},
+                {"RESTIC_REPOSITORY": str(copy), "RESTIC_PASSWORD": self.secrets.repository_password()},
                 shown=lambda line: "no errors" in line,
             )
             if ran.code:
@@ -336,27 +347,76 @@ class Demo:
             f"of change, and every byte (compared in {duration_text(seconds)})"
         )
 
-    def database_lost_and_restored(self, databases: Databases, newest_good: dict[str, Any]) -> None:
-        self.screen.headline(f"A database is dropped: {HOSTING}. It is brought back by one command")
-        before = databases.contents()
-        databases.drop()
-        self.expect(HOSTING not in databases.names(), f"{HOSTING} is still there")
-        self.screen.says(f"DROP DATABASE {HOSTING}")
-        ran = self.lifeboat("restore", "databases", "--overwrite", what="restore databases")
+    def secrets_rotated(self, databases: Databases) -> None:
+        self.screen.headline("Somebody rotates App Service's secrets, and nobody saves them again")
+        databases.rotate()
+        ran = self.lifeboat("backup", what="backup after a rotation")
+        self.expect_code(ran, 3)
+        self.expect("drift" in ran.output, "the reason drift is not told")
+        self.screen.good("exit code 3: this point is partial, since its secrets would not open its databases")
+        self.secrets.download_anew()
+        ran = self.lifeboat("secrets", "put", str(self.secrets.download), what="secrets put, after the rotation")
         self.expect_code(ran, 0)
-        self.expect(f" of {newest_good['point']} on " in ran.output, "it is not the newest good point that came back")
-        after = databases.contents()
-        self.expect(before == after, "the rows are not those that were there")
-        rows = sum(len(each) for each in after.values())
-        self.screen.good(f"both databases are ONLINE, with the same {rows:,} rows, in {duration_text(ran.seconds)}")
+        ran = self.lifeboat("backup", what="third backup")
+        self.expect_code(ran, 0)
+        record = self.record(ran)
+        pairing = record["components"]["secrets"]["pairing"]
+        self.expect(pairing["verdict"] == "fits", f"the secrets are {pairing['verdict']}, and should fit")
+        self.screen.good("share, databases and secrets in one recovery point, known to fit each other")
+
+    def status(self) -> str:
+        self.screen.headline("How things stand")
+        ran = self.lifeboat("status", what="status")
+        self.expect_code(ran, 0)
+        newest = next(
+            show for show in list_points(self.values())["points"] if show["status"] == "complete" and show["whole"]
+        )
+        self.screen.good("each component has a good backup that is younger than its recovery point objective")
+        return str(newest["point"])
+
+    def worst_day(self, point: str) -> None:
+        lost = "the share is emptied" + (f", {HOSTING} is dropped" if self.databases else "")
+        self.screen.headline(f"The worst day: {lost}. All of it is brought back by one command")
+        before = self.databases.contents() if self.databases else {}
+        demo_share.destroy(self.share)
+        if self.databases:
+            self.databases.drop()
+            self.expect(HOSTING not in self.databases.names(), f"{HOSTING} is still there")
+            self.screen.says(f"DROP DATABASE {HOSTING}")
+        original = self.secrets.download.read_bytes()
+        self.secrets.download.unlink()
+        ran = self.lifeboat(
+            "restore", "all", "--overwrite", "--yes", "--secrets-to", str(self.secrets.download), what="restore all"
+        )
+        self.expect_code(ran, 0)
+        self.expect(f"restored {point}: complete" in ran.output, "it is not the newest whole point that came back")
+        self.expect(self.secrets.download.read_bytes() == original, "SystemSecrets.JSON is not what it was")
+        found = list(demo_share.differences(self.kept, self.share))
+        self.expect(not found, f"{len(found):,} differences in the share")
+        self.screen.good("share: every byte, name and time as before; SystemSecrets.JSON: every byte, mode 0600")
+        if self.databases:
+            after = self.databases.contents()
+            self.expect(before == after, "the rows are not those that were there")
+            rows = sum(len(each) for each in after.values())
+            self.screen.good(f"both databases are ONLINE, with the same {rows:,} rows")
+        self.screen.good(f"in {duration_text(ran.seconds)}")
+
+    def runbook(self, point: str) -> None:
+        self.screen.headline("What follows by hand, on the stamp: the runbook for this very point")
+        RUNBOOK.parent.mkdir(parents=True, exist_ok=True)
+        ran = self.lifeboat("runbook", "--point", point, "--format", "html", what="runbook", shown=lambda line: False)
+        self.expect_code(ran, 0)
+        self.expect("Restore-AppServiceStamp" in ran.output, "the runbook does not tell how the stamp is restored")
+        RUNBOOK.write_text(ran.output[ran.output.lower().index("<!doctype") :], encoding="utf-8")
+        self.screen.good(f"written to {RUNBOOK.relative_to(REPOSITORY)}: open it in a browser")
 
     # --- tools of the steps ---
 
-    def lifeboat(self, *arguments: str, what: str) -> Ran:
-        """Run a command of Lifeboat, showing it and all that it prints."""
+    def lifeboat(self, *arguments: str, what: str, shown: Callable[[str], bool] = lambda line: True) -> Ran:
+        """Run a command of Lifeboat, showing it and what it prints."""
         self.screen.command(f"python lifeboat.py {' '.join(arguments)}")
         before = len(self.proxy.calls)
-        ran = self.run([sys.executable, "lifeboat.py", *arguments], self.settings())
+        ran = self.run([sys.executable, "lifeboat.py", *arguments], self.settings(), shown)
         ran.calls.update(call.kind for call in self.proxy.calls[before:])
         self.lines.append(Line(what, ran.seconds, ran.calls))
         return ran
@@ -373,7 +433,13 @@ class Demo:
             subprocess.Popen(
                 command,
                 cwd=REPOSITORY,
-                env={**inherited, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", **environment},
+                env={
+                    **inherited,
+                    **self.secrets.environment,
+                    "NO_COLOR": "1",
+                    "PYTHONIOENCODING": "utf-8",
+                    **environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -407,7 +473,10 @@ class Demo:
         match = re.search(r"recovery point (\S+):", ran.output)
         if not match:
             raise NotAsItShouldBe("no recovery point was made")
-        return show_point(Settings.from_environment(self.settings()), match[1])
+        return show_point(self.values(), match[1])
+
+    def values(self) -> Settings:
+        return Settings.from_environment(self.settings())
 
     def container(self, name: str) -> AzureBlobStore:
         """As who owns the account: beside the stand-in for the rights."""
@@ -445,8 +514,8 @@ def tell_story(screen: Screen, options: argparse.Namespace) -> None:
         folder = stage.enter_context(_temporary_folder(screen, keep=options.keep))
         share = folder / "share"
         share.mkdir()
-        screen.title("Lifeboat: a share and databases, backed up, checked, destroyed, brought back")
-        screen.headline("A share like a hoster's, databases, and the servers")
+        screen.title("Lifeboat: App Service backed up, checked, destroyed, brought back")
+        screen.headline("A share like a hoster's, databases, secrets, and the servers")
         demo_share.make_share(share, demo_share.SMALL if options.small else demo_share.REALISTIC)
         there = demo_share.count(share)
         screen.good(
@@ -468,7 +537,14 @@ def tell_story(screen: Screen, options: argparse.Namespace) -> None:
             "backup may read and add, never overwrite, and delete only its locks"
         )
         databases, landing_url = _serve_databases(stage, screen, folder, azurite)
-        demo = Demo(screen, folder, share, share_url, azurite, proxy, account, databases, landing_url)
+        kept = folder / "operator"
+        kept.mkdir()
+        kept_secrets = stage.enter_context(running_secrets(kept))
+        screen.good(
+            f"secrets: a STAND-IN for Key Vault, port {kept_secrets.key_vault.port}, and one for an app's identity:"
+            " TLS, challenge, tokens and versions as the real ones have them"
+        )
+        demo = Demo(screen, folder, share, share_url, azurite, proxy, account, databases, landing_url, kept_secrets)
         demo.tell()
         screen.headline("The figures: seconds, start-up included, and requests to the vault")
         screen.table(demo.figures())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shared.databases.driver import choose_driver
@@ -13,6 +14,10 @@ from tests.standins.sqlserver import Login, SqlServer, running_sql_server
 
 HOSTING, METERING = "appservice_hosting", "appservice_metering"
 LOGIN, PASSWORD = "lifeboat", "Loopback-only-2"
+USERS = {
+    HOSTING: ["appservice_hosting_HostingAdmin", "appservice_hosting_Operations", "appservice_hosting_Publisher"],
+    METERING: ["appservice_metering_Common"],
+}
 SITES = 500
 FILLER_BYTES = 24 << 20
 
@@ -39,6 +44,11 @@ class Databases:
             METERING: self.server.query(METERING, "SELECT id, site, bytes FROM usage ORDER BY id"),
         }
 
+    def rotate(self) -> None:
+        """As App Service does when its connection strings are rotated."""
+        for user in USERS[HOSTING]:
+            self.server.rotate(HOSTING, user)
+
     def drop(self) -> None:
         self.server.execute("master", f"DROP DATABASE {HOSTING}")
 
@@ -53,7 +63,8 @@ def running_databases(folder: Path) -> Iterator[Databases]:
     certificate = make_certificate(folder)
     with running_sql_server(certificate, name="SQL01") as server:
         for name in (HOSTING, METERING):
-            server.add_database(name, recovery="SIMPLE", filler_bytes=FILLER_BYTES)
+            users = dict.fromkeys(USERS[name], datetime.now(UTC) - timedelta(days=200))
+            server.add_database(name, recovery="SIMPLE", containment="PARTIAL", filler_bytes=FILLER_BYTES, users=users)
         server.execute(HOSTING, "CREATE TABLE sites (id int PRIMARY KEY, name nvarchar(100), plan_name nvarchar(20))")
         server.execute(METERING, "CREATE TABLE usage (id int PRIMARY KEY, site int, bytes bigint)")
         sites = ", ".join(

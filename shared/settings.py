@@ -145,7 +145,7 @@ class Settings:
             url=self._required("VAULT_URL", "Set it to the blob endpoint of the vault's storage account.").rstrip("/"),
             key=self._text("VAULT_KEY"),
             api_version=self._text("STORAGE_API_VERSION") or API_VERSION,
-            key_vault_url=self._text("KEY_VAULT_URL"),
+            key_vault_url=self.key_vault_url(),
             repository_password=self._text("REPOSITORY_PASSWORD"),
         )
 
@@ -295,6 +295,9 @@ class Settings:
         """How long before its end a certificate is told of."""
         return self._duration("EXPIRY_WARNING", "60d")
 
+    def key_vault_url(self) -> str | None:
+        return self._text("KEY_VAULT_URL")
+
     def app_service_build(self) -> str | None:
         """The resource provider's build, as the operator reads it in the portal: nothing else can tell us."""
         return self._text("APP_SERVICE_BUILD")
@@ -319,9 +322,12 @@ class Settings:
             return username or self._text("SHARE_USERNAME"), password
         return self._text("SHARE_USERNAME"), self._text("SHARE_PASSWORD")
 
+    def share_url(self) -> str | None:
+        return self._text("SHARE_URL")
+
     def share_name(self) -> str | None:
         """Name of the folder that the share is in the repository; None where no share is configured."""
-        url = self._text("SHARE_URL")
+        url = self.share_url()
         return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]) if url else None
 
     # --- values ---

@@ -26,6 +26,7 @@ class Event(StrEnum):
     DATABASE_PARTIAL = "database.partial"
     DATABASE_FAILED = "database.failed"
     DATABASE_CHAIN_BROKEN = "database.chain_broken"
+    SECRETS_DRIFT = "secrets.drift"
     DRILL_COMPLETED = "drill.completed"
     DRILL_FAILED = "drill.failed"
     REPOSITORY_DAMAGED = "repository.damaged"
@@ -39,6 +40,7 @@ _BAD_NEWS = {
     Event.DATABASE_PARTIAL: logging.WARNING,
     Event.DATABASE_CHAIN_BROKEN: logging.WARNING,
     Event.DATABASE_FAILED: logging.ERROR,
+    Event.SECRETS_DRIFT: logging.ERROR,
     Event.DRILL_FAILED: logging.ERROR,
     Event.REPOSITORY_DAMAGED: logging.ERROR,
 }

@@ -25,12 +25,14 @@ from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
 from shared.repository.trees import parse_rfc3339, rfc3339_of
 from shared.settings import DatabasesSettings, Settings, ShareSettings
+from shared.smb.endpoint import unc_path
 from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
 
 COMPONENTS = ("databases", "share", "secrets")
 if TYPE_CHECKING:
     from shared.recovery_point.databases import DatabasesComponent
+    from shared.recovery_point.secrets import SecretsComponent
 
 Json = dict[str, Any]
 
@@ -97,8 +99,10 @@ class Backup:
                     if share and opener
                     else None
                 )
-                with self._databases(sql, vault, repository, check) as databases:
-                    components, reasons = self._components(requested, component, databases)
+                secrets = self._secrets(vault, catalog) if "secrets" in requested else None
+                held = secrets.held_certificates if secrets else frozenset()
+                with self._databases(sql, vault, repository, check, held) as databases:
+                    components, reasons = self._components(requested, component, databases, secrets)
                 try:
                     lock.check()
                 except RepositoryLocked as lost:  # whatever was stored may have been pruned since: nothing of it counts
@@ -116,6 +120,7 @@ class Backup:
         vault: Vault,
         repository: Repository,
         check: Callable[[], None],
+        held_certificates: frozenset[str],
     ) -> Iterator[_Beside | None]:
         """The databases, backed up beside the share while the block runs; None where they are not requested."""
         if sql is None:
@@ -136,10 +141,18 @@ class Backup:
                 check=check,
                 progress=self.databases_progress,
                 logs_only=self.request.logs,
+                held_certificates=held_certificates,
             ) as component,
             _Beside(component, check) as beside,
         ):
             yield beside
+
+    def _secrets(self, vault: Vault, catalog: Catalog) -> SecretsComponent:
+        from shared.recovery_point.secrets import SecretsComponent  # not for a share alone
+
+        component = SecretsComponent(self.settings, vault, catalog.earlier)
+        component.begin()
+        return component
 
     def _requested(self) -> tuple[list[str], list[str]]:
         """What this run backs up, and what is configured. ``UsageError``, ``SettingsError``."""
@@ -221,7 +234,11 @@ class Backup:
         return ahead
 
     def _components(
-        self, requested: Sequence[str], share: ShareComponent | None, databases: _Beside | None
+        self,
+        requested: Sequence[str],
+        share: ShareComponent | None,
+        databases: _Beside | None,
+        secrets: SecretsComponent | None,
     ) -> tuple[dict[str, Json], list[Json]]:
         components: dict[str, Json] = {}
         why: dict[str, list[Json]] = {}
@@ -230,9 +247,8 @@ class Backup:
         if databases is not None:
             moment = components.get("share", {}).get("data_time")
             components["databases"], why["databases"] = databases.result(moment)
-        for name in requested:
-            if name not in components:
-                components[name], why[name] = {"status": FAILED}, [_not_available(name)]
+        if secrets is not None:
+            components["secrets"], why["secrets"] = secrets.finish(components.get("databases"))
         ordered = {name: components[name] for name in requested}
         return ordered, [reason for name in requested for reason in why[name]]
 
@@ -273,8 +289,31 @@ class Backup:
             reasons=reasons,
             skew_seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
             duration_seconds=round(time.monotonic() - began, 3),
+            source=self._source(components),
             lifeboat=VERSION,
         )
+
+    def _source(self, components: dict[str, Json]) -> Json:
+        """What App Service was made of when the point was made: what a recovery has to name or to replace."""
+        source: Json = {
+            "resource_provider_build": self.settings.app_service_build(),
+            "key_vault": self.settings.key_vault_url(),
+            "lifeboat": VERSION,
+        }
+        if "share" in components:
+            url = self.settings.share_url() or ""
+            source |= {"share": url, "share_unc": unc_path(url)}
+        if "databases" in components:
+            databases = components["databases"]
+            server = databases.get("server") or {}
+            source |= {
+                "sql_server": databases.get("source"),
+                "sql_name": server.get("name"),
+                "sql_version": server.get("version"),
+                "sql_edition": server.get("edition"),
+                "databases": databases.get("requested"),
+            }
+        return source
 
     def _refuse_unknown(self, catalog: Catalog) -> None:
         """``UsageError`` for a ``--without`` that names neither a component nor what the whole point before had, or was
@@ -339,16 +378,6 @@ class _Beside:
         self._check()
 
 
-def _not_available(name: str) -> Json:
-    return {
-        "component": name,
-        "code": "not-available",
-        "message": f"this version of Lifeboat cannot back up {name} yet",
-        "remedy": f"Back it up by hand as Microsoft's page says; 'backup --only' leaves {name} out.",
-        "setting": _FIRST_SETTING[name],
-    }
-
-
 _FIRST_SETTING = {
     "databases": "LIFEBOAT_SQL_SERVER",
     "share": "LIFEBOAT_SHARE_URL",
@@ -371,6 +400,10 @@ def _tell(point: RecoveryPoint) -> None:
         from shared.recovery_point.databases import tell as tell_databases
 
         tell_databases(point.components["databases"], point.point)
+    if "secrets" in point.components:
+        from shared.recovery_point.secrets import tell as tell_secrets
+
+        tell_secrets(point.components["secrets"], point.point)
     emit(
         _EVENTS[point.status][0],
         point=point.point,

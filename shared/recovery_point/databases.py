@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +22,8 @@ from shared.databases.url_medium import UrlMedium
 from shared.errors import ContainerMissing, Damaged, DriverMissing, LifeboatError, StorageError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.repository import Repository
-from shared.repository.trees import parse_rfc3339, rfc3339_of
+from shared.repository.trees import datetime_of, rfc3339_of
+from shared.secrets.files import SecretFiles
 from shared.settings import DatabasesSettings, ServerSettings, Settings
 from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
@@ -32,10 +31,7 @@ from shared.telemetry import Event, emit
 Json = dict[str, Any]
 
 LOGINS_SECRET = "sql-logins"  # noqa: S105 - the name of a secret, not one
-LOGINS_FORMAT = "zlib+base64"
 CLOCKS_DIFFER_SECONDS = 300
-MOST_SECRET_CHARACTERS = 25_000
-"""What one secret of a Key Vault may hold."""
 
 _EVENTS = {
     COMPLETE: Event.DATABASE_COMPLETED,
@@ -135,6 +131,8 @@ class DatabasesComponent:
     check: Callable[[], None]
     progress: Progress = field(default_factory=Progress)
     logs_only: bool = False
+    held_certificates: frozenset[str] = frozenset()
+    """Thumbprints of certificates that are kept with their private key."""
     _medium: Medium | None = None
     _run: DatabaseBackups | None = None
     _logins: Json = field(default_factory=dict)
@@ -158,6 +156,7 @@ class DatabasesComponent:
             open_connection=lambda: Connection.open(self.settings.server, password),
             medium=self._medium,
             history={},
+            held_certificates=self.held_certificates,
             progress=self.progress,
             check=lambda: self.check(),
         )
@@ -260,7 +259,7 @@ class DatabasesComponent:
 
     def _reaches(self, moment: str, outcomes: Sequence[Outcome]) -> bool:
         """Whether each database, ``master`` apart, can be restored to that very moment."""
-        at = datetime.fromtimestamp(parse_rfc3339(moment) / 1e9, UTC)
+        at = datetime_of(moment)
         for outcome in outcomes:
             if outcome.name.lower() == "master":
                 continue
@@ -279,18 +278,13 @@ class DatabasesComponent:
         logins = read_logins(run.connection)
         if logins is None:
             return {"saved": 0, "why": "password hashes may not be seen (CONTROL SERVER)"}
-        value = base64.b64encode(zlib.compress(logins.document, 9)).decode()
-        if len(value) > MOST_SECRET_CHARACTERS:
-            return {"saved": 0, "why": f"{logins.count} logins do not fit into one secret"}
         try:
-            current = self.vault.secrets.get(LOGINS_SECRET)
-            if current is None or current.tags.get("sha256") != logins.sha256:
-                current = self.vault.secrets.set(
-                    LOGINS_SECRET, value, {"sha256": logins.sha256, "format": LOGINS_FORMAT}
-                )
+            kept, _ = SecretFiles(self.vault.secrets).put(
+                LOGINS_SECRET, logins.document, filename="logins.json", remind_after=None, now=datetime.now(UTC)
+            )
         except StorageError as error:
             return {"saved": 0, "why": str(error)}
-        return {"saved": logins.count, "secret": LOGINS_SECRET, "version": current.version, "sha256": logins.sha256}
+        return {"saved": logins.count, "secret": LOGINS_SECRET, "version": kept.version, "sha256": kept.sha256}
 
 
 def tell(component: Json, point: str) -> None:

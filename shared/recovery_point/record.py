@@ -45,6 +45,9 @@ class RecoveryPoint:
     duration_seconds: float = 0.0
     gone: list[str] = field(default_factory=list)
     """Components and databases of the whole point before that are not configured any more."""
+    source: Json = field(default_factory=dict)
+    """What App Service was made of: server, databases, share, the resource provider's build. Empty in records older
+    than it."""
     lifeboat: str = ""
     """The version that made it."""
     version: int = FORMAT_VERSION

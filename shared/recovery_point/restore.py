@@ -1,10 +1,11 @@
-"""Restoring a component of a recovery point."""
+"""Restoring the share of a recovery point."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from shared.errors import SettingsError, UsageError
 from shared.fileshare.local_target import LocalTarget
@@ -20,6 +21,8 @@ from shared.repository.snapshots import load_snapshot
 from shared.settings import Settings, local_folder
 from shared.smb.endpoint import SmbEndpoint
 from shared.storage.vault import Vault
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,22 @@ class ShareRestored:
     notes: list[str] = field(default_factory=list)
     """What the point lacks, and newer points that were passed over."""
 
+    def answer(self) -> Json:
+        """What the command answers."""
+        result = self.result
+        return {
+            "status": result.status,
+            "reasons": result.reasons,
+            "point": self.point,
+            "target": self.target,
+            "restored": result.restored,
+            "unchanged": result.unchanged,
+            "skipped": result.skipped,
+            "skipped_names": result.skipped_names,
+            "bytes": result.bytes,
+            "notes": self.notes,
+        }
+
 
 def restore_share(
     settings: Settings,
@@ -55,7 +74,7 @@ def restore_share(
     """
     with Vault(settings.vault()) as vault:
         vault.ensure_there(create=False)
-        target, shown = _target(settings, vault, request.to)
+        target, shown = open_target(settings, vault, request.to)
         passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
         repository = open_repository(vault.share, vault.records, passwords)
         point, notes = _choose(Catalog(vault.records), request.point)
@@ -117,8 +136,8 @@ def _lacks(point: RecoveryPoint) -> list[str]:
     return notes
 
 
-def _target(settings: Settings, vault: Vault, to: str | None) -> tuple[Target, str]:
-    """The target, and how to name it to people."""
+def open_target(settings: Settings, vault: Vault, to: str | None) -> tuple[Target, str]:
+    """The target, to which nothing is sent yet, and how to name it to people. ``UsageError``, ``SettingsError``."""
     if to is None:
         share = settings.share()
         if share.folder is not None:

@@ -56,7 +56,8 @@ class DatabasesRestored:
     notes: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
     """Of a dry run: the T-SQL, in its order."""
-    planned: int = 0
+    planned: list[str] = field(default_factory=list)
+    """Names that databases are to be restored under."""
 
     @property
     def status(self) -> str:
@@ -67,6 +68,22 @@ class DatabasesRestored:
     @property
     def bytes(self) -> int:
         return sum(each.bytes for each in self.restored)
+
+    def answer(self) -> Json:
+        """What the command answers."""
+        return {
+            "status": self.status,
+            "reasons": self.reasons,
+            "point": self.point,
+            "target": self.target,
+            "restored": len(self.restored),
+            "unchanged": 0,
+            "skipped": len(self.skipped),
+            "skipped_names": self.skipped[:NAMES_LISTED],
+            "bytes": self.bytes,
+            "databases": [each.target for each in self.restored],
+            "notes": self.notes,
+        }
 
 
 def restore_databases(
@@ -83,14 +100,7 @@ def restore_databases(
     server as a whole; a database that cannot be restored is a reason in the result.
     """
     moment = parse_moment(request.at) if request.at else None
-    if request.to is not None and not request.to.strip():
-        raise UsageError("--to is empty", remedy="Name the server, or leave --to out to restore to the source.")
-    to_source = request.to is None or request.to == settings.values.get("LIFEBOAT_SQL_SERVER")
-    if to_source and not request.suffix and not request.overwrite:
-        raise UsageError(
-            "this would restore over the databases of the source",
-            remedy="Restore beside them with --as SUFFIX, or to another server with --to; --overwrite replaces them.",
-        )
+    _refuse_live(settings, request)
     server = settings.restore_sql_server(request.to)
     with ExitStack() as closing:
         vault = closing.enter_context(Vault(settings.vault()))
@@ -106,7 +116,7 @@ def restore_databases(
             )
         )
         planned = _plan(restores, chains, request, result)
-        result.planned = len(planned)
+        result.planned = [each.target for each in planned]
         for each in planned:
             if request.dry_run:
                 result.statements += restores.preview(each)
@@ -116,6 +126,18 @@ def restore_databases(
         result.notes += restores.notes
         result.notes += restores.put_away()
         return result
+
+
+def _refuse_live(settings: Settings, request: DatabasesRestoreRequest) -> None:
+    """``UsageError`` where databases of the source would be replaced, and nobody said that this is meant."""
+    if request.to is not None and not request.to.strip():
+        raise UsageError("--to is empty", remedy="Name the server, or leave it out to restore to the source.")
+    to_source = request.to is None or request.to == settings.values.get("LIFEBOAT_SQL_SERVER")
+    if to_source and not request.suffix and not request.overwrite:
+        raise UsageError(
+            "this would restore over the databases of the source",
+            remedy="Restore beside them with --as SUFFIX, or to another server with --to; --overwrite replaces them.",
+        )
 
 
 def _restore(restores: DatabaseRestores, planned: Planned, check_database: bool, result: DatabasesRestored) -> bool:

@@ -12,7 +12,7 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -129,6 +129,11 @@ def rfc3339(nanoseconds: int) -> str:
 def rfc3339_of(moment: datetime) -> str:
     """An aware time, to the microsecond, as ``rfc3339`` writes it."""
     return rfc3339(round(moment.timestamp() * 1_000_000) * 1000)
+
+
+def datetime_of(text: str) -> datetime:
+    """The aware UTC time that ``rfc3339`` or ``rfc3339_of`` wrote, to the microsecond. ``ValueError``."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=parse_rfc3339(text) // 1000)
 
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z")

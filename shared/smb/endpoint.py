@@ -59,6 +59,14 @@ class SmbEndpoint:
         return f"smb://{where}/{self.share}" + (f"/{self.path}" if self.path else "")
 
 
+def unc_path(url: str) -> str | None:
+    """The UNC path of an ``smb://`` URL, in which a port has no place; None for other URLs."""
+    if _what_is_wrong(url) is not None:
+        return None
+    parts = urlsplit(_tidy(url))
+    return "\\\\" + "\\".join([parts.hostname or "", *(unquote(part) for part in parts.path.split("/") if part)])
+
+
 def _tidy(url: str) -> str:
     return url.strip().replace("\\", "/").replace("?", "%3F").replace("#", "%23")
 

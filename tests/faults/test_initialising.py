@@ -23,12 +23,12 @@ from tests.faults.helpers import (
     PASSWORD,
     FolderVault,
     Killed,
-    MemorySecrets,
     StopAtCall,
     back_up,
     make_share,
     quick,
 )
+from tests.standins.memory_secrets import MemorySecrets
 from tests.standins.restic import StockRestic
 
 

@@ -30,6 +30,7 @@ KEYS = {
         "status", "reasons", "point", "target", "restored", "unchanged", "skipped", "skipped_names", "bytes",
     },
     "check": {"status", "reasons"},
+    "secrets": {"status", "reasons", "name", "version", "sha256"},
     "password": {"status", "reasons"},
     "show": {"status", "reasons", "point"},
     "drill": {"status", "reasons", "rto_seconds", "checks"},

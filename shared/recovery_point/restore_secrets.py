@@ -1,0 +1,204 @@
+"""Bringing back what lies in the Key Vault: SystemSecrets.JSON, files that are kept beside it, logins of SQL Server."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.errors import Damaged, TargetError, UsageError
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.record import COMPLETE, FAILED, RecoveryPoint
+from shared.recovery_point.secrets import open_files
+from shared.secrets.files import SYSTEM_SECRETS, secret_of
+from shared.settings import Settings
+from shared.storage.vault import Vault
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsRestoreRequest:
+    to: Path
+    """A file that is not there yet."""
+    point: str | None = None
+    """None: the newest point in which the secrets are good or usable in part."""
+    name: str | None = None
+    """A file that is kept under this name; None: SystemSecrets.JSON."""
+
+
+@dataclass(slots=True)
+class SecretsRestored:
+    point: str
+    target: str
+    bytes: int
+    notes: list[str] = field(default_factory=list)
+    """What the point lacks, and newer points that were passed over."""
+
+    def answer(self) -> Json:
+        """What the command answers."""
+        return {
+            "status": COMPLETE,
+            "reasons": [],
+            "point": self.point,
+            "target": self.target,
+            "restored": 1,
+            "unchanged": 0,
+            "skipped": 0,
+            "skipped_names": [],
+            "bytes": self.bytes,
+            "notes": self.notes,
+        }
+
+
+def restore_secrets(settings: Settings, request: SecretsRestoreRequest) -> SecretsRestored:
+    """Write the version that a point names to a file of mode 0600. It appears whole or not at all.
+
+    ``TargetError`` where the file is there already or cannot be written; ``UsageError``, ``NoSecrets``, ``Damaged`` and
+    the errors of vault and Key Vault.
+    """
+    refuse_existing(request.to)
+    with Vault(settings.vault()) as vault:
+        vault.ensure_there(create=False)
+        point, notes = choose_point(Catalog(vault.records), request.point, request.name)
+    content = _read(settings, point, *_named_by(point, request.name))
+    write_private(request.to, content)
+    return SecretsRestored(point.point, str(request.to), len(content), notes)
+
+
+def restore_logins(settings: Settings, to: Path, point_id: str | None = None) -> SecretsRestored:
+    """Write T-SQL that makes the SQL Server logins of a point, with their passwords' hashes and SIDs, to a file of mode
+    0600: what one needs of ``master``. Errors as ``restore_secrets``."""
+    from shared.databases.logins import create_statements
+
+    refuse_existing(to)
+    with Vault(settings.vault()) as vault:
+        vault.ensure_there(create=False)
+        point, logins = _choose_logins(Catalog(vault.records), point_id)
+    document = _read(settings, point, logins["secret"], logins["version"], logins["sha256"])
+    script = "".join(f"{statement};\n" for statement in create_statements(document)).encode()
+    write_private(to, script)
+    return SecretsRestored(point.point, str(to), len(script))
+
+
+def _choose_logins(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, Json]:
+    for point in [catalog.get(point_id)] if point_id is not None else catalog.readable():
+        logins: Json = point.components.get("databases", {}).get("logins") or {}
+        if logins.get("version"):
+            return point, logins
+    raise UsageError(
+        f"{point_id or 'no recovery point'} holds {'no ' if point_id else ''}logins of SQL Server",
+        remedy="They are saved with 'master', where a Key Vault is configured and the backup's login may see password "
+        "hashes: python lifeboat.py runbook --grants.",
+    )
+
+
+def _read(settings: Settings, point: RecoveryPoint, secret: str, version: str, sha256: str) -> bytes:
+    with open_files(settings) as files:
+        stored, content = files.read(secret, version)
+    if stored.sha256 != sha256:
+        raise Damaged(
+            f"version {version} of the secret {secret} is not what {point.point} recorded: its hash differs",
+            remedy="Use another recovery point.",
+            blob=secret,
+        )
+    return content
+
+
+def choose_point(catalog: Catalog, point_id: str | None, name: str | None = None) -> tuple[RecoveryPoint, list[str]]:
+    """The point asked for, else the newest that holds the file; and what people should know of that choice."""
+    what = name or "SystemSecrets.JSON"
+    if point_id is not None:
+        point = catalog.get(point_id)
+        if not _holds(point, name):
+            raise UsageError(
+                f"the recovery point {point_id} holds no {what}", remedy="Run 'points' to see what each holds."
+            )
+        return point, _lacks(point)
+    passed_over: list[str] = []
+    for point in catalog.readable():
+        component = point.components.get("secrets")
+        if component is not None and _holds(point, name) and (name or component["status"] != FAILED):
+            return point, [*passed_over, *_lacks(point)]
+        state = component["status"] if component else "not requested"
+        passed_over.append(f"passed over: {point.point}, in which the secrets are {state}")
+    raise UsageError(f"no recovery point holds {what}", remedy="Run 'points' to see what there is.")
+
+
+def refuse_existing(path: Path) -> None:
+    """``TargetError`` where there is something, a dangling link too, or no folder to put it in."""
+    if os.path.lexists(path):
+        raise TargetError(
+            f"{path} is there already, and secrets are never written over anything",
+            remedy="Name a file that is not there.",
+            path=str(path),
+        )
+    if not path.absolute().parent.is_dir():
+        raise TargetError(
+            f"there is no folder {path.absolute().parent}", remedy="Make it, or name another.", path=str(path)
+        )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read (mode 0600; on Windows as the folder says), whole or not at all.
+
+    ``TargetError`` where it cannot be written, or has come into being since: nothing is written over.
+    """
+    temporary = path.absolute().with_name(f".lifeboat-{secrets.token_hex(8)}")
+    try:
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _name_it(temporary, path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+    except OSError as error:
+        raise TargetError(
+            f"{path} cannot be written: {error.strerror or error}", remedy="Name another file.", path=str(path)
+        ) from error
+
+
+def _name_it(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless that is taken. ``FileExistsError``."""
+    if os.name == "nt":
+        temporary.rename(path)  # refuses a name that is taken
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(17, "the file exists") from None
+        temporary.rename(path)
+
+
+def _holds(point: RecoveryPoint, name: str | None) -> bool:
+    component = point.components.get("secrets", {})
+    return bool(component.get("version")) if name is None else name in component.get("files", {})
+
+
+def _named_by(point: RecoveryPoint, name: str | None) -> tuple[str, str, str]:
+    component: Json = point.components["secrets"]
+    described = component if name is None else component["files"][name]
+    try:
+        return (SYSTEM_SECRETS if name is None else secret_of(name)), described["version"], described["sha256"]
+    except (KeyError, TypeError) as error:
+        raise Damaged(
+            f"the secrets in {point.point} cannot be read: {error!r}", remedy="Use another recovery point."
+        ) from error
+
+
+def _lacks(point: RecoveryPoint) -> list[str]:
+    component = point.components["secrets"]
+    notes = [] if component["status"] == COMPLETE else [f"the secrets are {component['status']} in {point.point}"]
+    pairing = component.get("pairing")
+    if pairing and pairing["verdict"] != "fits":
+        notes.append(f"whether they fit the databases: {pairing['verdict']}: {pairing['detail']}")
+    return notes

@@ -1,0 +1,327 @@
+"""The component ``secrets`` of a recovery point: SystemSecrets.JSON, the files kept beside it, and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import LifeboatError, SecretsFileError, SettingsError
+from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
+from shared.repository.trees import datetime_of, rfc3339_of
+from shared.secrets.files import SYSTEM_SECRETS, SecretFiles, StoredFile, secret_of
+from shared.secrets.findings import (
+    MOST_BYTES,
+    Certificate,
+    Findings,
+    check_system_secrets,
+    find_in_file,
+    find_in_system_secrets,
+)
+from shared.secrets.pairing import DRIFT, UNKNOWN, judge
+from shared.settings import Settings
+from shared.storage.credentials import open_credential
+from shared.storage.key_vault import KeyVaultSecrets
+from shared.storage.vault import Vault
+from shared.telemetry import Event, emit
+
+if TYPE_CHECKING:
+    from shared.databases.users import Earlier, ServiceUsers
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PutSecrets:
+    """What came of an upload."""
+
+    file: StoredFile
+    new: bool
+    """False: these bytes were current already, and their age was refreshed."""
+    findings: Findings
+
+    def answer(self) -> Json:
+        """What the command answers, and the HTTP upload."""
+        return described(self.file) | {
+            "new": self.new,
+            "certificates": [_certificate(self.file.name, each) for each in self.findings.certificates],
+            "passwords": self.findings.passwords,
+            "notes": list(self.findings.notes),
+        }
+
+
+def put_secrets(settings: Settings, content: bytes, *, name: str | None = None, filename: str) -> PutSecrets:
+    """Keep SystemSecrets.JSON, or another file under ``name``, in the Key Vault.
+
+    ``SecretsFileError`` for what cannot be SystemSecrets.JSON, or is larger than 1 MiB; ``UsageError`` for a name that
+    is none; ``SettingsError``, and the errors of the Key Vault. Whatever goes wrong, what was current stays current.
+    """
+    secret = secret_of(name)
+    if name is None:
+        check_system_secrets(content)
+    elif not content or len(content) > MOST_BYTES:
+        what = "is empty" if not content else f"has {len(content):,} bytes, and {MOST_BYTES:,} are the limit"
+        raise SecretsFileError(f"{filename} {what}", remedy="Is it the right file?")
+    with open_files(settings) as files:
+        now, remind_after = datetime.now(UTC), _remind_after(settings)
+        stored, new = files.put(secret, content, filename=filename, remind_after=remind_after, now=now)
+        if not new:
+            stored = files.refresh(stored, remind_after=remind_after, now=now)
+        findings = _find(files, stored, content, files.kept() if name else ())
+    return PutSecrets(stored, new, findings)
+
+
+def confirm_secrets(settings: Settings) -> StoredFile:
+    """Record that somebody looked and nothing was rotated since. ``NoSecrets``, ``Damaged``."""
+    with open_files(settings) as files:
+        return files.confirm(SYSTEM_SECRETS, remind_after=_remind_after(settings), now=datetime.now(UTC))
+
+
+def read_upload(path: Path) -> bytes:
+    """The content of a file that is to be kept. ``SecretsFileError`` where it cannot be read, or is too large."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+            size_bytes = max(path.stat().st_size, len(content))
+    except OSError as error:
+        raise SecretsFileError(
+            f"{path} cannot be read: {error.strerror or error}", remedy="Name the file that was downloaded."
+        ) from error
+    if size_bytes > MOST_BYTES:
+        raise SecretsFileError(
+            f"{path} has {size_bytes:,} bytes, and {MOST_BYTES:,} are the limit", remedy="Is it the right file?"
+        )
+    return content
+
+
+@contextmanager
+def open_files(settings: Settings) -> Iterator[SecretFiles]:
+    """``SettingsError`` where no Key Vault is configured."""
+    url = settings.key_vault_url()
+    if url is None:
+        raise SettingsError(
+            "there is no Key Vault",
+            remedy="Set LIFEBOAT_KEY_VAULT_URL, such as https://NAME.vault.azure.net.",
+            setting="LIFEBOAT_KEY_VAULT_URL",
+        )
+    with KeyVaultSecrets.open(url, open_credential()) as store:
+        yield SecretFiles(store)
+
+
+@dataclass(slots=True)
+class SecretsComponent:
+    """Looks at the secrets as part of a recovery point: they lie in the Key Vault already, so nothing is copied; what
+    is there is read back and held against its hash, and the point names its version.
+
+    ``begin`` before the databases are backed up, ``finish`` after."""
+
+    settings: Settings
+    vault: Vault
+    points: Callable[[], Iterable[RecoveryPoint]]
+    """Earlier points, newest first."""
+    _files: dict[str, StoredFile] = field(default_factory=dict)
+    _certificates: list[tuple[str, Certificate]] = field(default_factory=list)
+    _notes: list[str] = field(default_factory=list)
+    _reasons: list[Json] = field(default_factory=list)
+    _at_start: StoredFile | None = None
+
+    def begin(self) -> None:
+        """Read the files that are kept beside SystemSecrets.JSON. What goes wrong is a result: see ``finish``."""
+        files = self._secret_files
+        try:
+            self._at_start = files.current(SYSTEM_SECRETS)
+            names = files.kept()
+        except LifeboatError as error:
+            self._reasons.append(error.as_reason("secrets"))
+            return
+        for name in names:
+            try:
+                stored, content = files.read(secret_of(name))
+                found = _find(files, stored, content, names)
+            except LifeboatError as error:
+                self._reasons.append(error.as_reason("secrets"))
+                continue
+            self._files[name] = stored
+            self._certificates += [(name, certificate) for certificate in found.certificates]
+            self._notes += [f"{name}: {note}" for note in found.notes]
+
+    @property
+    def held_certificates(self) -> frozenset[str]:
+        """Thumbprints of certificates that are kept with their private key."""
+        return frozenset(certificate.thumbprint for _, certificate in self._certificates if certificate.has_key)
+
+    def finish(self, databases: Json | None) -> tuple[Json, list[Json]]:
+        """The component's object for the record, and the reasons why it is not complete. ``databases``: that component
+        of the same point, None where it was not requested."""
+        component: Json = {"key_vault": self.settings.key_vault_url()}
+        try:
+            stored, content = self._secret_files.read(SYSTEM_SECRETS)
+        except LifeboatError as error:
+            reason = error.as_reason("secrets")
+            if reason not in self._reasons:
+                self._reasons.append(reason)
+            component["status"] = FAILED
+        else:
+            found = find_in_system_secrets(content)
+            self._certificates += [(SYSTEM_SECRETS, certificate) for certificate in found.certificates]
+            self._notes += [f"SystemSecrets.JSON: {note}" for note in found.notes]
+            component |= described(stored) | {
+                "pairing": self._pair(stored, (databases or {}).get("data_time")),
+                "status": PARTIAL if self._reasons else COMPLETE,
+            }
+        return component | self._more(), self._reasons
+
+    @property
+    def _secret_files(self) -> SecretFiles:
+        assert self.vault.secrets is not None, "requested only where it is configured"
+        return SecretFiles(self.vault.secrets)
+
+    def _pair(self, stored: StoredFile, databases_moment: str | None) -> Json:
+        seen = self._users()
+        pairing = judge(
+            seen.users,
+            seen.hidden,
+            uploaded=stored.uploaded,
+            confirmed=stored.confirmed,
+            databases_moment=datetime_of(databases_moment) if databases_moment else None,
+        )
+        if pairing.verdict == DRIFT:
+            self._reasons.append(
+                {"component": "secrets", "code": "drift", "message": pairing.detail, "remedy": self._remedy(stored)}
+            )
+        elif pairing.verdict == UNKNOWN:
+            self._notes.append(f"whether the secrets fit the databases is unknown: {pairing.detail}")
+        return {
+            "verdict": pairing.verdict,
+            "detail": pairing.detail,
+            "rotated": list(pairing.rotated),
+            "databases_moment": databases_moment,
+            "users": [
+                {
+                    "database": user.database,
+                    "name": user.name,
+                    "local": user.local,
+                    "modified": rfc3339_of(user.modified),
+                }
+                for user in seen.users
+            ],
+            "hidden": list(seen.hidden),
+        }
+
+    def _remedy(self, stored: StoredFile) -> str:
+        before = self._at_start
+        if before is not None and before.version != stored.version:
+            return f"Run 'backup' again. What fits the databases in this point is version {before.version}."
+        return (
+            "Download the secrets anew in the administrator portal and run 'secrets put'; where nothing was rotated, "
+            "'secrets confirm'."
+        )
+
+    def _users(self) -> ServiceUsers:
+        """App Service's own users, and what of them cannot be seen."""
+        from shared.databases.inspection import inspect  # not for a share alone
+        from shared.databases.users import ServiceUsers, read_service_users
+        from shared.recovery_point.databases import connect
+
+        if "databases" not in self.settings.configured():
+            return ServiceUsers((), ("the databases are not configured here (LIFEBOAT_SQL_SERVER)",))
+
+        try:
+            sql = self.settings.databases()
+            with connect(sql.server, self.vault)() as connection:
+                return read_service_users(connection, inspect(connection), sql.databases, _earlier(self.points()))
+        except LifeboatError as error:
+            return ServiceUsers((), (f"the databases cannot be asked: {error}",))
+
+    def _more(self) -> Json:
+        now = datetime.now(UTC)
+        warn = now + timedelta(seconds=self.settings.expiry_warning_seconds())
+        certificates = [_certificate(file, each) for file, each in self._certificates]
+        expiring = [
+            line for line, (_, each) in zip(certificates, self._certificates, strict=True) if each.not_after <= warn
+        ]
+        self._notes += [_expiry_note(line, now) for line in expiring]
+        return {
+            "files": {
+                name: {
+                    **{key: value for key, value in described(stored).items() if key in _KEPT_KEYS},
+                    "thumbprints": [each.thumbprint for file, each in self._certificates if file == name],
+                }
+                for name, stored in self._files.items()
+            },
+            "certificates": certificates,
+            "expiring": expiring,
+            "finished": rfc3339_of(now),
+            "notes": self._notes,
+        }
+
+
+_KEPT_KEYS = ("version", "sha256", "size_bytes", "filename", "uploaded")
+
+
+def tell(component: Json, point: str) -> None:
+    """An event where the secrets drifted."""
+    pairing = component.get("pairing", {})
+    if pairing.get("verdict") == DRIFT:
+        emit(Event.SECRETS_DRIFT, point=point, rotated=", ".join(pairing["rotated"]))
+
+
+def _earlier(points: Iterable[RecoveryPoint]) -> Earlier:
+    """When users were modified, as the newest point that tells of users says."""
+    for point in points:
+        users = point.components.get("secrets", {}).get("pairing", {}).get("users")
+        if users:
+            return {(user["database"], user["name"]): (user["local"], datetime_of(user["modified"])) for user in users}
+    return {}
+
+
+def described(stored: StoredFile) -> Json:
+    """A file as records and answers have it."""
+    return {
+        "name": stored.secret,
+        "version": stored.version,
+        "sha256": stored.sha256,
+        "size_bytes": stored.size_bytes,
+        "filename": stored.filename,
+        "uploaded": rfc3339_of(stored.uploaded),
+        "refreshed": rfc3339_of(stored.refreshed) if stored.refreshed else None,
+        "confirmed": rfc3339_of(stored.confirmed) if stored.confirmed else None,
+        "moment": rfc3339_of(stored.moment),
+        "age_seconds": round(max(0.0, (datetime.now(UTC) - stored.moment).total_seconds()), 3),
+    }
+
+
+def _certificate(file: str, certificate: Certificate) -> Json:
+    return {
+        "file": file,
+        "subject": certificate.subject,
+        "thumbprint": certificate.thumbprint,
+        "not_after": rfc3339_of(certificate.not_after),
+        "has_key": certificate.has_key,
+    }
+
+
+def _expiry_note(line: Json, now: datetime) -> str:
+    not_after = datetime_of(line["not_after"])
+    days = abs((not_after - now).days)
+    when = f"expires in {days} days" if not_after > now else f"expired {days} days ago"
+    return f"the certificate {line['subject']} ({line['thumbprint']}) in {line['file']} {when}, on {not_after:%Y-%m-%d}"
+
+
+def _find(files: SecretFiles, stored: StoredFile, content: bytes, names: Sequence[str]) -> Findings:
+    """What is in a file; a certificate's key and password are looked for beside it: NAME-key, NAME-password."""
+    if stored.secret == SYSTEM_SECRETS:
+        return find_in_system_secrets(content)
+    beside: dict[str, bytes | None] = {"key": None, "password": None}
+    for what in beside:
+        name = f"{stored.name}-{what}"
+        if name in names:
+            _, beside[what] = files.read(secret_of(name))
+    return find_in_file(content, key=beside["key"], password=beside["password"])
+
+
+def _remind_after(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.rpo_seconds()["secrets"])
