@@ -97,7 +97,7 @@ def _choose_logins(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoin
 
 
 def _read(settings: Settings, point: RecoveryPoint, secret: str, version: str, sha256: str) -> bytes:
-    with open_files(settings) as files:
+    with open_files(settings, recorded=point.source.get("key_vault")) as files:
         stored, content = files.read(secret, version)
     if stored.sha256 != sha256:
         raise Damaged(

@@ -98,13 +98,13 @@ def read_upload(path: Path) -> bytes:
 
 
 @contextmanager
-def open_files(settings: Settings) -> Iterator[SecretFiles]:
-    """``SettingsError`` where no Key Vault is configured."""
+def open_files(settings: Settings, *, recorded: str | None = None) -> Iterator[SecretFiles]:
+    """``SettingsError`` where no Key Vault is configured, which tells the one that a point has ``recorded``."""
     url = settings.key_vault_url()
     if url is None:
         raise SettingsError(
             "there is no Key Vault",
-            remedy="Set LIFEBOAT_KEY_VAULT_URL, such as https://NAME.vault.azure.net.",
+            remedy=f"Set LIFEBOAT_KEY_VAULT_URL{f' to {recorded}' if recorded else ', such as https://NAME.vault.azure.net'}.",
             setting="LIFEBOAT_KEY_VAULT_URL",
         )
     with KeyVaultSecrets.open(url, open_credential()) as store:
