@@ -181,12 +181,12 @@ def _name_it(temporary: Path, path: Path) -> None:
 
 def _holds(point: RecoveryPoint, name: str | None) -> bool:
     component = point.components.get("secrets", {})
-    return bool(component.get("version")) if name is None else name in component.get("files", {})
+    return bool(component.get("version")) if name is None else name in component.get("kept", {})
 
 
 def _named_by(point: RecoveryPoint, name: str | None) -> tuple[str, str, str]:
     component: Json = point.components["secrets"]
-    described = component if name is None else component["files"][name]
+    described = component if name is None else component["kept"][name]
     try:
         return (SYSTEM_SECRETS if name is None else secret_of(name)), described["version"], described["sha256"]
     except (KeyError, TypeError) as error:

@@ -245,7 +245,7 @@ class SecretsComponent:
         ]
         self._notes += [_expiry_note(line, now) for line in expiring]
         return {
-            "files": {
+            "kept": {
                 name: {
                     **{key: value for key, value in described(stored).items() if key in _KEPT_KEYS},
                     "thumbprints": [each.thumbprint for file, each in self._certificates if file == name],

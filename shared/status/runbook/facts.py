@@ -155,7 +155,7 @@ class Facts:
     @property
     def files(self) -> dict[str, Json]:
         """What is kept beside SystemSecrets.JSON, by name."""
-        return dict(self.secrets.get("files") or {})
+        return dict(self.secrets.get("kept") or {})
 
     def holders(self, thumbprint: str) -> list[str]:
         """Kept files with that certificate, those with its private key first."""

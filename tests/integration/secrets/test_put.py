@@ -144,7 +144,7 @@ def test_a_tde_certificate_that_is_kept_with_its_key_makes_the_point_of_an_encry
     assert site.command("secrets", "put", site.downloaded(key, "tde.pem"), "--name", "tde-key").code == 0
     held = site.back_up()
     assert held.code == 0, held.reasons
-    assert site.component(held)["files"]["tde"]["thumbprints"] == [thumbprint_of(certificate)]
+    assert site.component(held)["kept"]["tde"]["thumbprints"] == [thumbprint_of(certificate)]
     back = site.folder / "back.cer"
     assert site.command("restore", "secrets", "--name", "tde", "--to", str(back)).code == 0
     assert back.read_bytes() == certificate

@@ -114,7 +114,7 @@ def secrets(**other: Any) -> Json:
         "pairing": {"verdict": "fits", "detail": "no password was changed since", "rotated": [], "users": []},
         "certificates": [],
         "expiring": [],
-        "files": {},
+        "kept": {},
         "notes": [],
     }
     return component | other

@@ -307,7 +307,7 @@ def test_certificates_of_encrypted_databases_come_before_the_restore() -> None:
     tde = hosting(files=tuple(file | {"tde_thumbprint": THUMBPRINT} for file in FILES))
     kept = {"version": VERSION, "sha256": SHA256, "filename": "tde.cer", "thumbprints": [THUMBPRINT]}
     files = {"tde": kept, "tde-key": kept | {"thumbprints": []}, "tde-password": kept | {"thumbprints": []}}
-    text = section(written(point({"databases": databases(tde), "secrets": secrets(files=files)})), 2)
+    text = section(written(point({"databases": databases(tde), "secrets": secrets(kept=files)})), 2)
 
     assert text.index("Certificates of encrypted databases") < text.index("Restore `appservice_hosting`")
     assert f"python lifeboat.py restore secrets --point {ID} --name tde-key --to tde-key" in text
@@ -321,7 +321,7 @@ def test_certificates_of_encrypted_databases_come_before_the_restore() -> None:
 def test_a_certificate_in_a_pfx_file_is_made_from_that() -> None:
     tde = hosting(encryptor_thumbprint=THUMBPRINT)
     files = {"tde": {"version": VERSION, "sha256": SHA256, "filename": "TDE.PFX", "thumbprints": [THUMBPRINT]}}
-    text = section(written(point({"databases": databases(tde), "secrets": secrets(files=files)})), 2)
+    text = section(written(point({"databases": databases(tde), "secrets": secrets(kept=files)})), 2)
 
     assert "FROM FILE = N'C:\\LifeboatRestore\\tde' WITH FORMAT = 'PFX', PRIVATE KEY (DECRYPTION BY PASSWORD" in text
 
@@ -576,7 +576,7 @@ def _hostile(name: str) -> Any:
                 version=name,
                 sha256=name,
                 moment=name,
-                files=files,
+                kept=files,
                 pairing={"verdict": "drift", "detail": name},
                 expiring=[{"subject": name, "not_after": name}],
                 notes=[name],
@@ -649,7 +649,7 @@ def test_microsofts_parser_takes_every_block_of_t_sql(tmp_path: Path, version: s
     )
     other = master(**({"stored": in_repository("master")} if stored else {}))
     text = written(
-        point({"databases": databases(tde, other), "share": share(), "secrets": secrets(files={"tde": kept})})
+        point({"databases": databases(tde, other), "share": share(), "secrets": secrets(kept={"tde": kept})})
     )
     found = [_without_what_the_parser_lacks(each) for each in blocks(text, "sql")]
     assert len(found) >= 10
