@@ -187,10 +187,9 @@ class Settings:
 
     def databases(self) -> DatabasesSettings:
         mode = self.sql_mode()
-        databases = self._list("SQL_DATABASES") or ("appservice_hosting", "appservice_metering", "master")
         return DatabasesSettings(
             server=self.sql_server(),
-            databases=tuple(dict.fromkeys(databases)),
+            databases=self.database_names(),
             mode=mode,
             own_log_chain=self.own_log_chain(),
             full_every_seconds=self._duration("SQL_FULL_EVERY", "7d"),
@@ -198,6 +197,11 @@ class Settings:
             compression=self._boolean("SQL_COMPRESSION", mode == "url"),
             lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
         )
+
+    def database_names(self) -> tuple[str, ...]:
+        """What is to be backed up of the server, for who asks nothing of it; each name once."""
+        names = self._list("SQL_DATABASES") or ("appservice_hosting", "appservice_metering", "master")
+        return tuple(dict.fromkeys(names))
 
     def statement_limit_seconds(self) -> int:
         limit = self._duration("SQL_STATEMENT_LIMIT", "8h")

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from shared import VERSION
 from shared.databases.chains import Chain
 from shared.databases.inspection import inspect, server_name
@@ -20,9 +18,9 @@ from shared.databases.restore import DatabaseRestores
 from shared.databases.statements import drop_database
 from shared.errors import Cancelled, LifeboatError, SettingsError, UsageError
 from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.drill_results import put_drill_result
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.restore_databases import choose_chains, choose_point, open_restores, reason
-from shared.repository.trees import rfc3339_of
 from shared.settings import Settings
 from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
@@ -30,8 +28,6 @@ from shared.telemetry import Event, emit
 Json = dict[str, Any]
 
 NAME_PREFIX = "lifeboat_drill_"
-DRILLS_PREFIX = "drills/"
-"""Results lie beside the points: ``drills/POINT/TIME.json`` in the container ``recovery-points``."""
 
 
 @dataclass(slots=True)
@@ -164,9 +160,6 @@ def _left_by_others(restores: DatabaseRestores) -> list[str]:
 
 def _write(vault: Vault, result: Drilled, began: datetime) -> None:
     document = {
-        "version": 1,
-        "point": result.point,
-        "time": rfc3339_of(began),
         "server": result.server,
         "status": result.status,
         "rto_seconds": result.rto_seconds,
@@ -174,5 +167,4 @@ def _write(vault: Vault, result: Drilled, began: datetime) -> None:
         "reasons": result.reasons,
         "lifeboat": VERSION,
     }
-    name = f"{DRILLS_PREFIX}{result.point}/{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.json"
-    vault.records.put(name, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    put_drill_result(vault.records, result.point, began, document)
