@@ -21,7 +21,7 @@ from shared.secrets.findings import (
     find_in_file,
     find_in_system_secrets,
 )
-from shared.secrets.pairing import DRIFT, UNKNOWN, judge
+from shared.secrets.pairing import DRIFT, FITS, UNKNOWN, Seen, judge
 from shared.settings import Settings
 from shared.storage.credentials import open_credential
 from shared.storage.key_vault import KeyVaultSecrets
@@ -187,6 +187,7 @@ class SecretsComponent:
             uploaded=stored.uploaded,
             confirmed=stored.confirmed,
             databases_moment=datetime_of(databases_moment) if databases_moment else None,
+            seen=_seen(self.points()),
         )
         if pairing.verdict == DRIFT:
             self._reasons.append(
@@ -276,6 +277,17 @@ def _earlier(points: Iterable[RecoveryPoint]) -> Earlier:
         if users:
             return {(user["database"], user["name"]): (user["local"], datetime_of(user["modified"])) for user in users}
     return {}
+
+
+def _seen(points: Iterable[RecoveryPoint]) -> Seen | None:
+    """What the newest point saw whose secrets fitted."""
+    for point in points:
+        component = point.components.get("secrets", {})
+        pairing = component.get("pairing") or {}
+        if pairing.get("verdict") == FITS:
+            users = {(user["database"], user["name"]): datetime_of(user["modified"]) for user in pairing["users"]}
+            return Seen(datetime_of(component["finished"]), users)
+    return None
 
 
 def described(stored: StoredFile) -> Json:

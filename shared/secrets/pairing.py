@@ -2,15 +2,15 @@
 
 Rotating the connection strings of App Service changes the passwords of its own users in the databases, and with them
 their modify_date. A user that was modified after the newest upload, and after the newest word of an operator that
-nothing was rotated, means: the secrets were rotated and not saved again. That is *drift*. It is seen of connection
-strings only: rotated keys, certificates and system credentials leave no trace in a database, so what is not drift
-*fits* as far as it can be seen, and the age of the last word is told. Where the users cannot be seen the verdict is
+nothing was rotated, means: the secrets were rotated and not saved again. That is *drift*; and so is a user whose last
+change has become older: its database was brought back to before a rotation. Only connection strings show it: rotated
+keys, certificates and system credentials leave no trace in a database, so what is not drift *fits* as far as it can be seen, and the age of the last word is told. Where the users cannot be seen the verdict is
 *unknown*, never *fits*.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -34,6 +34,15 @@ class ModifiedUser(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What an earlier recovery point saw, whose secrets fitted."""
+
+    at: datetime
+    users: Mapping[tuple[str, str], datetime]
+    """(database, name) -> when it was modified."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pairing:
     verdict: str
     """``fits``, ``drift`` or ``unknown``."""
@@ -50,6 +59,7 @@ def judge(
     uploaded: datetime,
     confirmed: datetime | None,
     databases_moment: datetime | None = None,
+    seen: Seen | None = None,
 ) -> Pairing:
     """``hidden``: what could not be seen, in sentences. ``databases_moment``: the earliest moment that a backup of a
     database in the same recovery point stands for; None where there is none."""
@@ -63,6 +73,15 @@ def judge(
             f"{_time(last_word)}",
             _names(since),
         )
+    if seen is not None and last_word < seen.at:  # nobody has said anything since
+        back = [user for user in users if user.modified < seen.users.get((user.database, user.name), user.modified)]
+        if back:
+            return Pairing(
+                DRIFT,
+                f"the databases were brought back to before a rotation: {_named(back)}, and later in what was "
+                f"seen at {_time(seen.at)}; to them belongs the SystemSecrets.JSON of then",
+                _names(back),
+            )
     if databases_moment is not None:
         between = [user for user in users if user.modified > databases_moment]
         if between:

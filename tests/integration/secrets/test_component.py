@@ -186,6 +186,24 @@ def test_after_daylight_saving_ends_an_old_change_does_not_become_newer(site: Si
     assert before == {user["name"]: user for user in site.component(answer)["pairing"]["users"]}
 
 
+def test_databases_that_were_restored_to_before_a_rotation_do_not_pass_for_fitting_the_newer_secrets(
+    site: Site,
+) -> None:
+    site.bench.as_restorer()
+    site.put()
+    old = site.back_up().json["point"]
+    site.rotate()
+    site.put(SYSTEM_SECRETS + b" ")
+    assert site.back_up().code == 0
+    assert site.command("restore", "databases", "--point", old, "--overwrite").code == 0
+    for _ in range(2):
+        answer = site.back_up()
+        assert (answer.code, answer.codes) == (3, ["drift"]), answer.reasons
+        assert "brought back" in answer.reasons[0]["message"]
+    site.put(SYSTEM_SECRETS)
+    assert site.back_up().code == 0
+
+
 def test_certificates_that_expire_soon_are_named(site: Site) -> None:
     certificate, _ = make_certificate_file("share", not_after=datetime.now(UTC) + timedelta(days=20))
     site.put()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.secrets.pairing import DRIFT, FITS, UNKNOWN, judge
+from shared.secrets.pairing import DRIFT, FITS, UNKNOWN, Seen, judge
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -61,6 +61,17 @@ def test_31_secrets_that_were_rotated_between_the_components_are_drift_though_th
 def test_an_upload_while_the_point_was_made_is_not_known_to_belong_to_it() -> None:
     pairing = judge([User(NOON - HOUR)], [], uploaded=NOON + HOUR, confirmed=None, databases_moment=NOON)
     assert pairing.verdict == UNKNOWN
+
+
+def test_databases_that_were_brought_back_to_before_a_rotation_do_not_fit_the_secrets_of_after() -> None:
+    before, after = User(NOON - 9 * HOUR), User(NOON - 5 * HOUR)
+    seen = Seen(NOON, {(after.database, after.name): after.modified})
+    uploaded = NOON - 4 * HOUR
+    pairing = judge([before], [], uploaded=uploaded, confirmed=None, seen=seen)
+    assert (pairing.verdict, pairing.rotated) == (DRIFT, ("appservice_hosting.appservice_hosting_Operations",))
+    assert judge([after], [], uploaded=uploaded, confirmed=None, seen=seen).verdict == FITS
+    assert judge([before], [], uploaded=uploaded, confirmed=NOON + HOUR, seen=seen).verdict == FITS
+    assert judge([before], [], uploaded=NOON + HOUR, confirmed=None, seen=seen).verdict == FITS
 
 
 hours = st.integers(-48, 48).map(lambda hour: NOON + hour * HOUR)
