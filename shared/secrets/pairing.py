@@ -4,8 +4,8 @@ Rotating the connection strings of App Service changes the passwords of its own 
 their modify_date. A user that was modified after the newest upload, and after the newest word of an operator that
 nothing was rotated, means: the secrets were rotated and not saved again. That is *drift*; and so is a user whose last
 change has become older: its database was brought back to before a rotation. Only connection strings show it: rotated
-keys, certificates and system credentials leave no trace in a database, so what is not drift *fits* as far as it can be seen, and the age of the last word is told. Where the users cannot be seen the verdict is
-*unknown*, never *fits*.
+keys, certificates and system credentials leave no trace in a database, so what is not drift *fits* as far as it can be
+seen, and the age of the last word is told. Where the users cannot be seen the verdict is *unknown*, never *fits*.
 """
 
 from __future__ import annotations
