@@ -46,7 +46,7 @@ Point = Annotated[str | None, typer.Option("--point", help="Id of a recovery poi
 
 INTERRUPTED = 130
 """What typer makes of Ctrl-C."""
-EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1}
+EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1, "late": 1}
 
 
 @app.command()
@@ -73,7 +73,8 @@ def backup(
     as_json: AsJson = False,
 ) -> int:
     """Make a recovery point."""
-    from shared.recovery_point.backup import Backup, BackupRequest
+    from shared.recovery_point.backup import Backup
+    from shared.recovery_point.scope import BackupRequest
 
     request = BackupRequest(tuple(only or ()), tuple(without or ()), allow_shrink, new_repository, logs, workers)
     run = Backup(Settings.from_environment(), request)
@@ -486,6 +487,32 @@ def check(
         if checked.database_backups:
             result(f"  {checked.database_backups:,} backups of databases: there, with the lengths that were recorded")
     return _answer(answer, as_json)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> int:
+    """Show whether the newest good backup of each component is young enough; drift, expiries, the last drill."""
+    from shared.status.health import age_text, read_health
+
+    health = read_health(Settings.from_environment())
+    if not as_json:
+        if health.failure is None and health.components:
+            heads = ("component", "newest good backup", "stands for", "age", "allowed", "state")
+            _table(heads, [row for each in health.components for row in each.rows()])
+        for note in health.notes:
+            message(note)
+        _tell_reasons(list(health.reasons))
+        if health.drift and health.drift.verdict != "drift":  # which is among the reasons
+            result(f"secrets and databases: {health.drift.verdict}; {health.drift.detail}")
+        if health.last_drill:
+            drilled, age = health.last_drill.result, age_text(health.last_drill.age_seconds)
+            rto = "" if drilled.rto_seconds is None else f"; back in {duration_text(drilled.rto_seconds)}"
+            result(f"last drill: {drilled.status}, {age} ago, of {drilled.point}{rto}")
+        elif health.failure is None:
+            result("last drill: never")
+        result(f"{health.status}: {health.summary}")
+    _answer(health.to_json(), as_json)
+    return health.exit_code
 
 
 @app.command()

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from unittest.mock import patch
 
-from shared.recovery_point.backup import Backup, BackupRequest
+from shared.recovery_point.backup import Backup
 from shared.recovery_point.record import RecoveryPoint
+from shared.recovery_point.scope import BackupRequest
 from shared.repository.crypto import KdfCost, write_key_file
 from shared.settings import Settings, VaultSettings
 from shared.storage.blob_store import BlobInfo, BlobStore
 from shared.storage.counting import Traffic
-from shared.storage.key_vault import Secret, SecretStore, SecretVersion
+from shared.storage.key_vault import SecretStore
 from shared.storage.local_folder import LocalFolderStore
 
 PASSWORD = "correct horse battery"

@@ -18,8 +18,9 @@ import pytest
 from shared.errors import LifeboatError, StorageError
 from shared.fileshare.local_target import LocalTarget
 from shared.fileshare.restore import ShareRestore, share_folder
-from shared.recovery_point.backup import Backup, BackupRequest
+from shared.recovery_point.backup import Backup
 from shared.recovery_point.record import RecoveryPoint
+from shared.recovery_point.scope import BackupRequest
 from shared.repository.checker import Checker
 from shared.repository.initialise import GivenPassword, open_or_initialise
 from shared.repository.presence import missing_content

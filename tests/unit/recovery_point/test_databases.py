@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +11,12 @@ import pytest
 
 from shared.databases.backup_set import BackupSet
 from shared.errors import Damaged, SettingsError, UsageError
-from shared.recovery_point.backup import Backup, BackupRequest
+from shared.recovery_point.backup import Backup
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.databases import read_sets, sets_of
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
+from shared.recovery_point.recording import make_record
+from shared.recovery_point.scope import BackupRequest, Scope, scope_of
 from shared.settings import Settings
 from shared.storage.local_folder import LocalFolderStore
 from tests.unit.databases.making import full, log
@@ -74,15 +75,15 @@ def recorded(
 ) -> RecoveryPoint:
     """The point that a run with these settings records, when its components came out like this."""
     configured = now.configured()
-    requested = configured if requested is None else requested
-    return Backup(now, request or BackupRequest())._record(
+    return make_record(
+        now,
+        request or BackupRequest(),
+        Scope(configured if requested is None else requested, configured),
         Catalog(catalog.store),  # as a run opens it: what one has read it does not read again
-        datetime(2026, 11, 25, tzinfo=UTC),
-        time.monotonic(),
-        requested,
-        configured,
-        components or {name: {"status": COMPLETE} for name in requested},
-        [],
+        time=datetime(2026, 11, 25, tzinfo=UTC),
+        duration_seconds=1.0,
+        components=components or {name: {"status": COMPLETE} for name in requested or configured},
+        reasons=[],
     )
 
 
@@ -189,7 +190,8 @@ def test_logs_without_databases_name_the_setting_that_is_missing() -> None:
 def test_logs_request_the_databases_and_nothing_else(only: tuple[str, ...]) -> None:
     own = settings(SQL, SHARE, SQL_OWN_LOG_CHAIN="true")
 
-    assert Backup(own, BackupRequest(logs=True, only=only))._requested() == (["databases"], ["databases", "share"])
+    scope = scope_of(own, BackupRequest(logs=True, only=only))
+    assert (scope.requested, scope.configured) == (["databases"], ["databases", "share"])
 
 
 def test_a_component_that_is_not_configured_cannot_be_asked_for() -> None:

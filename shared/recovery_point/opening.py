@@ -1,0 +1,44 @@
+"""Opening what a backup needs: the vault's repository, with what earlier points say, and the share."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from shared.errors import ContainerMissing
+from shared.fileshare.sources import SourceOpener
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.share import History, read_history
+from shared.repository.initialise import choose_passwords, open_or_initialise
+from shared.repository.repository import Repository
+from shared.settings import ShareSettings
+from shared.storage.vault import Vault
+
+
+def open_for_backup(vault: Vault, catalog: Catalog, *, new_repository: bool) -> tuple[Repository, History]:
+    """The repository, made where there is none, and at the same time what earlier points say of the share.
+
+    Missing containers are made where the rights allow. Errors as ``open_or_initialise``.
+    """
+    with ThreadPoolExecutor(1, "history") as pool:
+        reading = pool.submit(lambda: read_history(catalog.earlier()))
+        try:
+            return _repository(vault, new_repository), reading.result()
+        except ContainerMissing:
+            vault.ensure_there(create=True)
+            return _repository(vault, new_repository), History()
+
+
+def open_share(vault: Vault, share: ShareSettings) -> SourceOpener:
+    """``SettingsError`` for a URL that is none, or a password that is nowhere: before anything is written."""
+    password = share.password or ""
+    if share.folder is None and not password:
+        password = vault.secret("share-password", setting="LIFEBOAT_SHARE_PASSWORD")
+    opener = SourceOpener(share, password)
+    if share.folder is None:
+        opener.describe()
+    return opener
+
+
+def _repository(vault: Vault, new_repository: bool) -> Repository:
+    passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+    return open_or_initialise(vault.share, vault.records, passwords, new_repository=new_repository)
