@@ -32,11 +32,14 @@ KEYS = {
     "check": {"status", "reasons"},
     "secrets": {"status", "reasons", "name", "version", "sha256"},
     "password": {"status", "reasons"},
+    "status": {
+        "status", "reasons", "components", "drift", "expiries", "last_verification", "last_drill",
+    },
     "show": {"status", "reasons", "point"},
     "drill": {"status", "reasons", "rto_seconds", "checks"},
     "runbook": {"status", "reasons"},  # and with --grants "grants", else "point", "format", "runbook", "checks"
 }  # fmt: skip
-EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1}
+EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1, "late": 1}
 
 
 @dataclass(frozen=True)
