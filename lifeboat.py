@@ -1,4 +1,4 @@
-"""The door for people: python lifeboat.py backup | points | show | restore | check | drill | runbook | password
+"""The door for people: python lifeboat.py backup | points | show | status | secrets | restore | drill | runbook | ...
 
 Each command reads its arguments, calls one function of ``shared/`` and shapes the answer. Results go to standard
 output, with ``--json`` as one object whatever happens; progress and messages go to standard error. Exit codes: 0 done,
@@ -613,22 +613,21 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run a command and return its exit code. Whatever goes wrong is told in the form that was asked for."""
-    as_json = "--json" in arguments
     # Millions of small objects that hold no cycles: Python's default would look through them all the time.
     gc.set_threshold(100_000, 50, 1000)
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="lifeboat.py")
-        return _failed(_interrupted(), as_json) if code == INTERRUPTED else int(code or 0)
+        return _failed(_interrupted(), arguments) if code == INTERRUPTED else int(code or 0)
     except typer.Exit as done:
         return done.exit_code
     except LifeboatError as error:
-        return _failed(error, as_json)
+        return _failed(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed(_interrupted(), as_json)
+        return _failed(_interrupted(), arguments)
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:
-            return _failed(UsageError(usage(), remedy="Run it with --help."), as_json)
+            return _failed(UsageError(usage(), remedy="Run it with --help."), arguments)
         if Settings.from_environment().debug:
             raise
         return _failed(
@@ -636,13 +635,28 @@ def main(arguments: list[str]) -> int:
                 f"something that Lifeboat did not expect: {type(error).__name__}: {error}",
                 remedy="Run it again with LIFEBOAT_DEBUG=true and report what it prints.",
             ),
-            as_json,
+            arguments,
         )
 
 
-def _failed(error: LifeboatError, as_json: bool) -> int:
-    if as_json:
-        result(json.dumps({"status": "failed", "reasons": [error.as_reason("lifeboat")]}))
+_ALWAYS: dict[str, Json] = {
+    "status": {
+        "status": "late",
+        "components": {},
+        "drift": None,
+        "expiries": [],
+        "last_verification": None,
+        "last_drill": None,
+    }
+}
+"""Keys that a command's answer has whatever happens, by command."""
+
+
+def _failed(error: LifeboatError, arguments: list[str]) -> int:
+    if "--json" in arguments:
+        command = next((each for each in arguments if not each.startswith("-")), "")
+        always = _ALWAYS.get(command, {})
+        result(json.dumps({"status": "failed", **always, "reasons": [error.as_reason("lifeboat")]}))
     else:
         message(f"lifeboat: {error}")
         if error.remedy:

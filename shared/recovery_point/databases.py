@@ -287,6 +287,54 @@ class DatabasesComponent:
         return {"saved": logins.count, "secret": LOGINS_SECRET, "version": kept.version, "sha256": kept.sha256}
 
 
+def merged(
+    parts: Sequence[tuple[Json, list[Json]]], failures: Mapping[str, Json], settings: DatabasesSettings
+) -> tuple[Json, list[Json]]:
+    """One component of those that were made for single databases, in the order in which they were made: logs after what
+    they follow. ``failures``: reasons, by database, for those that came to no component at all."""
+    databases: dict[str, Json] = {name: _database(Outcome(name)) for name in failures}
+    for component, _ in parts:
+        for name, database in component["databases"].items():
+            databases[name] = _continued(databases[name], database) if name in databases else database
+    components = [component for component, _ in parts]
+    reasons = [*failures.values(), *(reason for _, why in parts for reason in why)]
+    moments = [database["moment"] for database in databases.values() if database["moment"]]
+    made = any(database["backups"] for database in databases.values())
+    whole = databases and all(database["status"] == COMPLETE for database in databases.values())
+    one: Json = {
+        "status": FAILED if not made else COMPLETE if whole and not reasons else PARTIAL,
+        "mode": settings.mode,
+        "source": settings.server.server,
+        "requested": list(settings.databases),
+        "server": next((each["server"] for each in components if each["server"]), None),
+        "own_log_chain": settings.own_log_chain,
+        "finished": max((each["finished"] for each in components), default=rfc3339_of(datetime.now(UTC))),
+        "bytes_stored": sum(each["bytes_stored"] for each in components),
+        "bytes_read": sum(each["bytes_read"] for each in components),
+        "databases": {name: databases[name] for name in settings.databases if name in databases},
+        "logins": next((each["logins"] for each in components if each["logins"]), {}),
+        "notes": list(dict.fromkeys(note for each in components for note in each["notes"])),
+    }
+    if moments:
+        one |= {"data_time": min(moments), "newest_data_time": max(moments)}
+    return one, reasons
+
+
+def _continued(database: Json, later: Json) -> Json:
+    """A database's part of the record, gone on with by logs."""
+    moments = [each["moment"] for each in (database, later) if each["moment"]]
+    states = {database["status"], later["status"]}
+    made = [*database["backups"], *later["backups"]]
+    return {
+        "status": COMPLETE if states == {COMPLETE} else PARTIAL if made and database["status"] != FAILED else FAILED,
+        "recovery_model": later["recovery_model"] or database["recovery_model"],
+        "moment": max(moments) if moments else None,
+        "backups": made,
+        "headers": [*database["headers"], *later["headers"]],
+        "notes": [*database["notes"], *later["notes"]],
+    }
+
+
 def tell(component: Json, point: str) -> None:
     """Events: one for each database."""
     for name, database in component["databases"].items():

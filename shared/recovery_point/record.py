@@ -48,6 +48,8 @@ class RecoveryPoint:
     source: Json = field(default_factory=dict)
     """What App Service was made of: server, databases, share, the resource provider's build. Empty in records older
     than it."""
+    run: Json = field(default_factory=dict)
+    """Of a point that was made in Azure: the run, and who asked for it."""
     lifeboat: str = ""
     """The version that made it."""
     version: int = FORMAT_VERSION
@@ -96,8 +98,9 @@ class RecoveryPoint:
             raise Damaged(f"{name} cannot be read: {error!r}", remedy="Run 'check'.", blob=name) from error
 
 
-def new_id(now: datetime) -> str:
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+def new_id(now: datetime, run: str | None = None) -> str:
+    """``run``: sixteen hex digits, of which the id takes six; without, they are random."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{run[:6] if run else secrets.token_hex(3)}"
 
 
 def is_id(text: str) -> bool:

@@ -27,8 +27,11 @@ def make_record(
     duration_seconds: float,
     components: dict[str, Json],
     reasons: list[Json],
+    run: str | None = None,
+    caller: str | None = None,
 ) -> RecoveryPoint:
-    """The record, not written yet. ``time``: when the run began, aware UTC."""
+    """The record, not written yet. ``time``: when the run began, aware UTC. ``run``: of a run in Azure its id, from
+    which that of the point comes, and ``caller`` who asked for it, where that is known."""
     states = [component["status"] for component in components.values()]
     if all(state == COMPLETE for state in states):
         status = COMPLETE
@@ -41,7 +44,7 @@ def make_record(
     gone = gone_since(catalog, settings, request, scope.configured)
     narrowed = request.only or request.logs or scope.is_narrowed
     return RecoveryPoint(
-        point=new_id(time),
+        point=new_id(time, run),
         time=rfc3339_of(time),
         status=status,
         requested=scope.requested,
@@ -55,6 +58,7 @@ def make_record(
         skew_seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
         duration_seconds=round(duration_seconds, 3),
         source=_source(settings, components),
+        run={"run": run, "caller": caller} if run else {},
         lifeboat=VERSION,
     )
 

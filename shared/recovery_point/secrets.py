@@ -21,7 +21,7 @@ from shared.secrets.findings import (
     find_in_file,
     find_in_system_secrets,
 )
-from shared.secrets.pairing import DRIFT, FITS, UNKNOWN, Seen, judge
+from shared.secrets.pairing import DRIFT, FITS, UNKNOWN, Pairing, Seen, judge
 from shared.settings import Settings
 from shared.storage.credentials import open_credential
 from shared.storage.key_vault import KeyVaultSecrets
@@ -189,6 +189,8 @@ class SecretsComponent:
             databases_moment=datetime_of(databases_moment) if databases_moment else None,
             seen=_seen(self.points()),
         )
+        if pairing.verdict == UNKNOWN:
+            pairing = self._still_drifted(stored) or pairing
         if pairing.verdict == DRIFT:
             self._reasons.append(
                 {"component": "secrets", "code": "drift", "message": pairing.detail, "remedy": self._remedy(stored)}
@@ -211,6 +213,17 @@ class SecretsComponent:
             ],
             "hidden": list(seen.hidden),
         }
+
+    def _still_drifted(self, stored: StoredFile) -> Pairing | None:
+        """Drift that was seen stays drift until somebody has spoken, though what showed it cannot be seen any more."""
+        for point in self.points():
+            component = point.components.get("secrets", {})
+            pairing = component.get("pairing") or {}
+            if pairing.get("verdict") == DRIFT and stored.last_word < datetime_of(component["finished"]):
+                return Pairing(DRIFT, str(pairing["detail"]), tuple(pairing["rotated"]))
+            if pairing.get("verdict") in (DRIFT, FITS):
+                return None
+        return None
 
     def _remedy(self, stored: StoredFile) -> str:
         before = self._at_start

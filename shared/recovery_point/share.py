@@ -118,8 +118,21 @@ class ShareComponent:
         except LifeboatError as error:
             return {"status": FAILED, "snapshot": None}, [error.as_reason("share")]
 
-    def _back_up(self, fingerprints: Json | None, ahead: ScanAhead | None) -> tuple[Json, list[Json]]:
+    def plan(self, backup: ShareBackup, fingerprints: Json | None, previous_version: int | None) -> Json:
+        """As ``ShareBackup.plan``, compared with what the history says. ``fingerprints``: those of its newest
+        snapshot, None to compare file by file."""
         history = self.history
+        parent = self._parent(history)
+        every_ns = self.settings.look_every_seconds * 1_000_000_000
+        return backup.plan(
+            shards=self.workers,
+            parent=parent,
+            look=history.looked_ns is None or time.time_ns() - history.looked_ns >= every_ns,
+            previous_version=previous_version,
+            fingerprints=fingerprints if parent == history.newest else None,
+        )
+
+    def _back_up(self, fingerprints: Json | None, ahead: ScanAhead | None) -> tuple[Json, list[Json]]:
         given_up = threading.Event()
 
         def check() -> None:
@@ -130,16 +143,8 @@ class ShareComponent:
         backup = ShareBackup(
             self.settings, self.repository, self.opener.open, self.progress, check, ahead.scan if ahead else None
         )
-        parent = self._parent(history)
-        every_ns = self.settings.look_every_seconds * 1_000_000_000
-        look = history.looked_ns is None or time.time_ns() - history.looked_ns >= every_ns
-        plan = backup.plan(
-            shards=self.workers,
-            parent=parent,
-            look=look,
-            previous_version=ahead.previous_version if ahead else self.opener.choose_previous_version(),
-            fingerprints=fingerprints if parent == history.newest else None,
-        )
+        previous_version = ahead.previous_version if ahead else self.opener.choose_previous_version()
+        plan = self.plan(backup, fingerprints, previous_version)
         if len(plan["shards"]) > 1:
             with ThreadPoolExecutor(len(plan["shards"]), "shard") as pool:
                 try:
@@ -149,10 +154,11 @@ class ShareComponent:
                     raise
         else:
             results = [backup.backup_shard(plan, items) for items in plan["shards"]]
-        joined = backup.join(plan, results)
-        return self._judge(history, plan, joined)
+        return self.judge(plan, backup.join(plan, results))
 
-    def _judge(self, history: History, plan: Json, joined: Json) -> tuple[Json, list[Json]]:
+    def judge(self, plan: Json, joined: Json) -> tuple[Json, list[Json]]:
+        """The component's object for the record, and the reasons why it is not complete, of what ``join`` returned."""
+        history = self.history
         outcome = joined["outcome"]
         counts = outcome["counts"]
         files = counts["files_new"] + counts["files_changed"] + counts["files_unmodified"]

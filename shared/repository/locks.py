@@ -66,14 +66,19 @@ def refresh(repository: Repository, lock_id: str, *, exclusive: bool, hostname: 
 
     ``RepositoryLocked`` when the old one is gone: somebody took it for stale, and may have pruned since.
     """
+    require_held(repository, lock_id)
+    new_id = _write(repository, exclusive, hostname)
+    repository.store.delete(f"locks/{lock_id}")
+    return new_id
+
+
+def require_held(repository: Repository, lock_id: str) -> None:
+    """``RepositoryLocked`` when the lock is gone: whatever was stored under it may have been pruned."""
     if repository.store.stat(f"locks/{lock_id}") is None:
         raise RepositoryLocked(
             "our lock on the repository was removed while we worked",
             remedy="Run again: what is stored already is used again.",
         )
-    new_id = _write(repository, exclusive, hostname)
-    repository.store.delete(f"locks/{lock_id}")
-    return new_id
 
 
 def release(repository: Repository, lock_id: str) -> None:

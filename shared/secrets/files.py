@@ -67,6 +67,11 @@ class StoredFile:
         return max(filter(None, (self.uploaded, self.refreshed, self.confirmed)))
 
     @property
+    def last_word(self) -> datetime:
+        """When somebody last said that this is right, by new bytes or by confirming; not by the same bytes again."""
+        return max(filter(None, (self.uploaded, self.confirmed)))
+
+    @property
     def name(self) -> str:
         """The name that it is kept under; for SystemSecrets.JSON that of its secret."""
         return self.secret.removeprefix(_PREFIX)

@@ -10,7 +10,7 @@ import pytest
 from shared.storage import retrying
 from shared.storage import vault as vault_module
 from tests.conftest import Vault, new_vault
-from tests.integration.commandline.conftest import Answer, CommandLine
+from tests.integration.commandline.conftest import KEYS, Answer, CommandLine
 from tests.standins.azurite import Azurite
 from tests.standins.restic import StockRestic
 from tests.standins.rights_proxy import READER
@@ -371,3 +371,11 @@ def test_an_smb_share_needs_a_user_and_a_password(lifeboat_in: CommandLine, vaul
     lifeboat_in.set(SHARE_USERNAME="reader")
     _refused(lifeboat_in("backup"), 2, "LIFEBOAT_SHARE_PASSWORD")
     _nothing_written(vault)
+
+
+@pytest.mark.parametrize("arguments", [["status", "--bogus"], ["status"]])
+def test_status_has_all_of_its_keys_whatever_happens(lifeboat_in: CommandLine, arguments: list[str]) -> None:
+    lifeboat_in.unset("VAULT_URL")
+    answer = lifeboat_in(*arguments)
+    assert (answer.code, answer.json["status"]) == (2, "late")
+    assert KEYS["status"] <= answer.json.keys()

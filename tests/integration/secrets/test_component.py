@@ -122,6 +122,17 @@ def test_where_the_users_may_not_be_seen_the_verdict_is_unknown_and_the_point_go
     assert any("unknown" in note for note in site.component(answer)["notes"])
 
 
+def test_drift_that_was_seen_stays_drift_when_the_users_can_no_longer_be_seen(site: Site) -> None:
+    site.put()
+    site.rotate()
+    assert site.back_up().codes == ["drift"]
+    site.command.set(SQL_SERVER="127.0.0.1,1")
+    for _ in range(2):
+        assert "drift" in site.back_up("--only", "secrets").codes
+    assert site.command("secrets", "confirm").code == 0
+    assert site.back_up("--only", "secrets").code == 0
+
+
 def test_without_databases_the_verdict_is_unknown(site: Site) -> None:
     site.put()
     site.command.unset("SQL_SERVER")

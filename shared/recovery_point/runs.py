@@ -1,0 +1,115 @@
+"""Runs in Azure: what is asked of one, what its steps leave for each other, and the record of its end.
+
+All of it lies in the container ``recovery-points``: ``runs/RUN.json``, written once, when the run has ended;
+``runs/RUN/STEP-xxxxxxxx.json`` what a step leaves for another, so that the engine's history holds names and no data;
+``runs/RUN/cancelled``, put there by whoever wants it to stop.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.errors import BlobExists, BlobNotFound, Cancelled, Damaged
+from shared.recovery_point.scope import BackupRequest
+from shared.storage.blob_store import BlobStore
+
+Json = dict[str, Any]
+
+PREFIX = "runs/"
+CANCELLED = "cancelled"
+POLL_SECONDS = 10.0
+"""How often a step looks whether somebody wants the run to stop."""
+_ID = re.compile(r"[0-9a-f]{16}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What may be asked of a run over HTTP, and what a timer asks."""
+
+    only: tuple[str, ...] = ()
+    logs: bool = False
+    allow_shrink: bool = False
+
+    def to_json(self) -> Json:
+        return {"only": list(self.only), "logs": self.logs, "allow_shrink": self.allow_shrink}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> RunRequest:
+        return cls(tuple(fields.get("only", ())), bool(fields.get("logs")), bool(fields.get("allow_shrink")))
+
+    def backup_request(self) -> BackupRequest:
+        return BackupRequest(only=self.only, logs=self.logs, allow_shrink=self.allow_shrink)
+
+
+def new_run_id() -> str:
+    return secrets.token_hex(8)
+
+
+def is_run_id(text: str) -> bool:
+    return _ID.match(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    store: BlobStore
+    """The container ``recovery-points``."""
+
+    def keep(self, run: str, step: str, document: Json) -> str:
+        """Leave ``document`` for another step, under a name of its own: a step may run twice. Returns the name."""
+        name = f"{PREFIX}{run}/{step}-{secrets.token_hex(4)}.json"
+        self.store.put(name, orjson.dumps(document))
+        return name
+
+    def load(self, name: str) -> Json:
+        """What ``keep`` has kept. ``Damaged``, ``BlobNotFound``."""
+        try:
+            document: Json = orjson.loads(self.store.get(name))
+        except orjson.JSONDecodeError as error:
+            raise Damaged(f"{name} cannot be read: {error}", remedy="Run 'backup' again.", blob=name) from error
+        return document
+
+    def end(self, run: str, document: Json) -> Json:
+        """Write the record of a run's end, once: what is there already stands, and is returned."""
+        name = f"{PREFIX}{run}.json"
+        with suppress(BlobExists):
+            self.store.put(name, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+            return document
+        return self.load(name)
+
+    def ended(self, run: str) -> Json | None:
+        """The record of a run's end; None while there is none."""
+        try:
+            return self.load(f"{PREFIX}{run}.json")
+        except BlobNotFound:
+            return None
+
+    def cancel(self, run: str) -> None:
+        """Ask the run to stop. May be asked again."""
+        self.store.put(f"{PREFIX}{run}/{CANCELLED}", b"")
+
+    def is_cancelled(self, run: str) -> bool:
+        return self.store.stat(f"{PREFIX}{run}/{CANCELLED}") is not None
+
+
+@dataclass(slots=True)
+class Wanted:
+    """Called often by a step: raises ``Cancelled`` once somebody has asked the run to stop."""
+
+    runs: Runs
+    run: str
+    _looked: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._looked < POLL_SECONDS:
+            return
+        self._looked = time.monotonic()
+        if self.runs.is_cancelled(self.run):
+            raise Cancelled("somebody asked for the run to stop", remedy="Start another when you like.")

@@ -1,0 +1,303 @@
+"""A recovery point made in steps, each on any machine: what a distributed engine calls.
+
+    begin              opens the vault, takes the lock, says what is to be done
+    plan_share         cuts the share into shards
+    back_up_shard      reads and stores one shard, or a part of it within a time budget
+    join_share         puts the shards together into a snapshot
+    back_up_database   one database, or its log
+    look_at_secrets    reads the secrets back and holds them against the databases
+    record             puts the components together, writes the point, gives the lock back
+    refresh            keeps the lock alive; who runs the steps calls it every few minutes, and nobody else does
+    give_up            ends a run that comes to no record
+
+Each takes and returns small JSON; what is large lies in the vault and goes by its name (``runs``). Each may run twice,
+or be cut off and run again. A failure is a value: ``{"ok": false, "reason": ..., "retry": ...}``; nothing is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, ParamSpec
+
+from shared.errors import BlobExists, Cancelled, LifeboatError, RepositoryLocked
+from shared.fileshare.backup import ShareBackup
+from shared.fileshare.shard import Progress
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.opening import open_for_backup, open_share
+from shared.recovery_point.record import FAILED
+from shared.recovery_point.recording import make_record, tell
+from shared.recovery_point.runs import RunRequest, Runs, Wanted
+from shared.recovery_point.scope import COMPONENTS, scope_of
+from shared.recovery_point.share import History, ShareComponent
+from shared.repository.locks import acquire, release, require_held
+from shared.repository.locks import refresh as refresh_lock
+from shared.repository.repository import Repository
+from shared.repository.trees import datetime_of, rfc3339_of
+from shared.settings import Settings
+from shared.storage.vault import Vault
+
+Json = dict[str, Any]
+Step = ParamSpec("Step")
+
+
+def _failures_are_values(step: Callable[Step, Json]) -> Callable[Step, Json]:
+    @wraps(step)
+    def guarded(*args: Step.args, **kwargs: Step.kwargs) -> Json:
+        try:
+            return {"ok": True, **step(*args, **kwargs)}
+        except LifeboatError as error:
+            reason = error.as_reason("lifeboat")
+            return {"ok": False, "reason": reason, "retry": error.retryable and not isinstance(error, Cancelled)}
+        except Exception as error:
+            reason = LifeboatError(
+                f"something that Lifeboat did not expect: {type(error).__name__}: {error}",
+                remedy="Look at the exception in Application Insights, and report it.",
+            ).as_reason("lifeboat")
+            return {"ok": False, "reason": reason, "retry": True}
+
+    return guarded
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    settings: Settings
+    run: str
+    vault: Vault
+    catalog: Catalog
+    runs: Runs
+    repository: Repository
+    history: History
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(self.runs, self.run)
+
+    def share(self, *, allow_shrink: bool = False, shards: int = 1) -> tuple[ShareComponent, ShareBackup]:
+        settings = self.settings.share()
+        opener = open_share(self.vault, settings)
+        progress = Progress()
+        component = ShareComponent(
+            settings=settings,
+            repository=self.repository,
+            history=self.history,
+            opener=opener,
+            progress=progress,
+            check=self.wanted,
+            allow_shrink=allow_shrink,
+            workers=shards,
+        )
+        return component, ShareBackup(settings, self.repository, opener.open, progress, self.wanted)
+
+
+@contextmanager
+def _open(settings: Settings, run: str) -> Iterator[_Opened]:
+    with Vault(settings.vault()) as vault:
+        catalog = Catalog(vault.records)
+        repository, history = open_for_backup(vault, catalog, new_repository=False)
+        yield _Opened(settings, run, vault, catalog, Runs(vault.records), repository, history)
+
+
+@_failures_are_values
+def begin(settings: Settings, run: str, request: Json) -> Json:
+    """``lock`` is to be refreshed, and given back by ``record`` or ``give_up``."""
+    asked = RunRequest.from_json(request).backup_request()
+    scope = scope_of(settings, asked)
+    now = datetime.now(UTC)
+    databases = settings.databases() if "databases" in scope.requested else None
+    with _open(settings, run) as opened:
+        held: Sequence[str] = ()
+        if "secrets" in scope.requested:
+            from shared.recovery_point.secrets import SecretsComponent  # not for a share alone
+
+            secrets = SecretsComponent(settings, opened.vault, opened.catalog.earlier)
+            secrets.begin()
+            held = sorted(secrets.held_certificates)
+        if "share" in scope.requested:
+            open_share(opened.vault, settings.share())  # what is wrong with its settings is told before anything
+        lock = acquire(opened.repository, exclusive=False, hostname=f"run {run}")
+    return {
+        "time": rfc3339_of(now),
+        "lock": lock,
+        "requested": scope.requested,
+        "configured": scope.configured,
+        "databases": list(databases.databases) if databases else [],
+        "own_log_chain": databases.own_log_chain if databases else False,
+        "held": held,
+    }
+
+
+@_failures_are_values
+def plan_share(settings: Settings, run: str, *, shards: int, fingerprints: bool) -> Json:
+    """``plan`` names the plan; ``shards`` how many there are. ``fingerprints``: take a folder that lists as it did for
+    what it was."""
+    with _open(settings, run) as opened:
+        component, backup = opened.share(shards=shards)
+        before = opened.history.fingerprints if fingerprints else None
+        plan = component.plan(backup, before, component.opener.choose_previous_version())
+        name = opened.runs.keep(run, "plan", plan)
+    return {"plan": name, "shards": len(plan["shards"]), "fingerprints": bool(plan["fingerprints"])}
+
+
+@_failures_are_values
+def back_up_shard(
+    settings: Settings, run: str, *, plan: str, number: int, continue_from: str | None, budget_seconds: float
+) -> Json:
+    """``done`` false: call again with ``continue_from``."""
+    with _open(settings, run) as opened:
+        _, backup = opened.share()
+        document = opened.runs.load(plan)
+        result = backup.backup_shard(
+            document, document["shards"][number], continue_from=continue_from, budget_seconds=budget_seconds
+        )
+        if not result["done"]:
+            return {"done": False, "continue_from": result["continue_from"]}
+        name = opened.runs.keep(run, f"shard-{number}", result)
+    return {"done": True, "result": name}
+
+
+@_failures_are_values
+def join_share(settings: Settings, run: str, *, plan: str, results: Sequence[str], allow_shrink: bool) -> Json:
+    with _open(settings, run) as opened:
+        component, backup = opened.share(allow_shrink=allow_shrink)
+        document = opened.runs.load(plan)
+        joined = backup.join(document, [opened.runs.load(name) for name in results])
+        share, reasons = component.judge(document, joined)
+        name = opened.runs.keep(run, "share", {"component": share, "reasons": reasons})
+    return {"component": name, "status": share["status"], "data_time": share["data_time"]}
+
+
+@_failures_are_values
+def back_up_database(settings: Settings, run: str, *, name: str, held: Sequence[str], logs_only: bool) -> Json:
+    """One database; with ``logs_only`` its log, where the log chain is ours."""
+    from shared.recovery_point.databases import DatabasesComponent, in_vault, read_sets
+
+    sql = replace(settings.databases(), databases=(name,))
+    with _open(settings, run) as opened:
+        vault = opened.vault
+        with DatabasesComponent(
+            settings=sql,
+            source=settings,
+            vault=vault,
+            repository=lambda: opened.repository,
+            history=lambda: read_sets(Catalog(vault.records).readable(), sql.databases, in_vault(vault)),
+            check=opened.wanted,
+            logs_only=logs_only,
+            held_certificates=frozenset(held),
+        ) as database:
+            database.back_up()
+            component, reasons = database.finish(None)
+        kept = opened.runs.keep(run, "logs" if logs_only else "database", {"component": component, "reasons": reasons})
+    return {"component": kept, "status": component["status"]}
+
+
+@_failures_are_values
+def look_at_secrets(settings: Settings, run: str, *, databases: Sequence[str]) -> Json:
+    """``databases`` names what ``back_up_database`` has left."""
+    from shared.recovery_point.secrets import SecretsComponent
+
+    with _open(settings, run) as opened:
+        made = [opened.runs.load(name)["component"] for name in databases]
+        moments = sorted(component["data_time"] for component in made if "data_time" in component)
+        secrets = SecretsComponent(settings, opened.vault, opened.catalog.earlier)
+        secrets.begin()
+        component, reasons = secrets.finish({"data_time": moments[0]} if moments else None)
+        kept = opened.runs.keep(run, "secrets", {"component": component, "reasons": reasons})
+    return {"component": kept, "status": component["status"]}
+
+
+@_failures_are_values
+def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: Json, caller: str | None) -> Json:
+    """Write the point from what the steps have left, give the lock back, and write the record of the run's end.
+
+    ``parts``: by component, a list of what its steps returned; for a database that failed as a step, with its name as
+    ``database``. A run that is recorded twice has one point: its id comes from the run's.
+    """
+    asked = RunRequest.from_json(request).backup_request()
+    scope = scope_of(settings, asked)
+    began = datetime_of(begun["time"])
+    with _open(settings, run) as opened:
+        components: dict[str, Json] = {}
+        reasons: list[Json] = []
+        for name in COMPONENTS:
+            if name in scope.requested:
+                components[name], why = _component(opened.runs, name, parts.get(name, []), settings)
+                reasons += why
+        try:
+            require_held(opened.repository, begun["lock"])
+        except RepositoryLocked as lost:
+            components = {name: each | {"status": FAILED} for name, each in components.items()}
+            reasons.append(lost.as_reason("share"))
+        point = make_record(
+            settings,
+            asked,
+            scope,
+            opened.catalog,
+            time=began,
+            duration_seconds=(datetime.now(UTC) - began).total_seconds(),
+            components=components,
+            reasons=reasons,
+            run=run,
+            caller=caller,
+        )
+        try:
+            opened.catalog.add(point)
+        except BlobExists:  # it was recorded, and nobody heard of it
+            point = opened.catalog.get(point.point)
+        release(opened.repository, begun["lock"])
+        end = _end(run, begun["time"], point.status, point.point, point.reasons, "recorded")
+        opened.runs.end(run, end)
+    tell(point)
+    return {"end": end}
+
+
+@_failures_are_values
+def refresh(settings: Settings, run: str, *, lock: str) -> Json:
+    """The lock's new id. Not ``ok`` with the code ``locked``: it was lost, and what is stored may have been pruned."""
+    with _open(settings, run) as opened:
+        return {"lock": refresh_lock(opened.repository, lock, exclusive=False, hostname=f"run {run}")}
+
+
+@_failures_are_values
+def give_up(
+    settings: Settings, run: str, *, status: str, reasons: Sequence[Json], started: str, lock: str | None
+) -> Json:
+    """End a run without a point: ``failed`` or ``cancelled``. What it has stored is used again by the next."""
+    end = _end(run, started, status, None, list(reasons), status)
+    with ExitStack() as closing:
+        vault = closing.enter_context(Vault(settings.vault()))
+        if lock is not None:
+            release(closing.enter_context(_open(settings, run)).repository, lock)
+        return {"end": Runs(vault.records).end(run, end)}
+
+
+def _end(run: str, started: str, status: str, point: str | None, reasons: list[Json], text: str) -> Json:
+    return {
+        "run": run,
+        "status": status,
+        "point": point,
+        "progress": {"done": 1, "total": 1, "text": text},
+        "started": started,
+        "finished": rfc3339_of(datetime.now(UTC)),
+        "reasons": reasons,
+    }
+
+
+def _component(runs: Runs, name: str, parts: Sequence[Json], settings: Settings) -> tuple[Json, list[Json]]:
+    """A component's object for the record out of its parts, and the reasons why it is not complete."""
+    made = [runs.load(part["component"]) for part in parts if part.get("component")]
+    failed = [part for part in parts if not part.get("component")]
+    reasons = [part["reason"] | {"component": name} for part in failed]
+    if name == "databases":
+        from shared.recovery_point.databases import merged
+
+        failures = {
+            str(part["database"]): part["reason"] | {"component": name, "database": part["database"]} for part in failed
+        }
+        return merged([(each["component"], each["reasons"]) for each in made], failures, settings.databases())
+    if not made:
+        return {"status": FAILED} | ({"snapshot": None} if name == "share" else {}), reasons
+    return made[-1]["component"], [*made[-1]["reasons"], *reasons]
