@@ -15,10 +15,22 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import SettingsError
+from shared.ncrontab import Ncrontab
 
 PREFIX = "LIFEBOAT_"
 API_VERSION = "2025-11-05"
 """Version of the storage protocol that Azure and the emulators know."""
+SCHEDULES: Mapping[str, str] = {
+    "BACKUP": "0 0 1 * * *",
+    "LOGS": "0 30 * * * *",
+    "WATCHDOG": "0 15 * * * *",
+    "VERIFY": "0 0 5 * * *",
+    "DRILL": "0 0 6 * * SUN",
+    "PROTECT": "0 0 7 * * *",
+    "RETENTION": "0 0 8 * * *",
+    "PRUNE": "0 0 9 * * SUN",
+}
+"""What is done when, unless ``LIFEBOAT_SCHEDULE_NAME`` says otherwise; NCRONTAB, UTC."""
 Value = TypeVar("Value")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -298,6 +310,30 @@ class Settings:
     def expiry_warning_seconds(self) -> int:
         """How long before its end a certificate is told of."""
         return self._duration("EXPIRY_WARNING", "60d")
+
+    def schedule(self, name: str) -> str:
+        """When the timer ``name``, one of ``SCHEDULES``, fires: NCRONTAB. ``SettingsError``: what is set is none."""
+        setting = f"SCHEDULE_{name}"
+        text = self._text(setting) or SCHEDULES[name]
+        try:
+            return Ncrontab.parse(text).text
+        except ValueError as error:
+            raise SettingsError(
+                f"{PREFIX}{setting} is {text!r}, which is no schedule: {error}",
+                remedy=f"Write NCRONTAB with six fields, in UTC, such as {SCHEDULES[name]!r}, or remove it. Until then "
+                "what it is the schedule of is not done.",
+                setting=PREFIX + setting,
+            ) from None
+
+    def wrong_schedules(self) -> list[SettingsError]:
+        """One error for each schedule that is none: its timer is not there, and everything else is."""
+        wrong: list[SettingsError] = []
+        for name in SCHEDULES:
+            try:
+                self.schedule(name)
+            except SettingsError as error:
+                wrong.append(error)
+        return wrong
 
     def key_vault_url(self) -> str | None:
         return self._text("KEY_VAULT_URL")
