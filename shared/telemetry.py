@@ -107,6 +107,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "code": Attribute(str, "reason code of what went wrong"),
     "detail": Attribute(str, "what went wrong, in words"),
     "component": Attribute(str, "databases, share or secrets"),
+    "late_databases": Attribute(str, "those that are older than the RPO, separated by commas"),
     "newest": Attribute(str, "the point with its newest good backup; left out: there is none"),
     "age_seconds": Attribute(float, "of the newest good backup; left out: there is none", "s"),
     "rpo_seconds": Attribute(int, "how old it may be", "s"),
@@ -181,7 +182,7 @@ CARRIES: Mapping[Event, tuple[str, ...]] = {
         "code",
         "detail",
     ),
-    Event.COMPONENT_LATE: ("component", "database", "newest", "age_seconds", "rpo_seconds"),
+    Event.COMPONENT_LATE: ("component", "late_databases", "newest", "age_seconds", "rpo_seconds"),
 }
 """What each event may carry."""
 

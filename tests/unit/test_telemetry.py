@@ -11,21 +11,17 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.instrumentation.logging.handler import LoggingHandler
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from shared import telemetry, telemetry_export
+from shared import telemetry
 from shared.redaction import redacted
 from shared.telemetry import ATTRIBUTES, CARRIES, EVENT_NAME, GAUGES, Event, Gauge, emit, gauge
+from tests.standins.in_memory_telemetry import Exported, listening
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT / "shared"
@@ -34,48 +30,10 @@ ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJodHRwczovL3N0b3JhZ2UifQ.c2lnbmF0dXJl"
 
 
-class Exported:
-    """What in-memory exporters received: the records of events, and the gauges."""
-
-    def __init__(self, logs: InMemoryLogRecordExporter, metrics: InMemoryMetricReader) -> None:
-        self._logs, self._metrics = logs, metrics
-
-    def events(self) -> list[Mapping[str, Any]]:
-        """Attributes of each record."""
-        return [dict(each.log_record.attributes or {}) for each in self._logs.get_finished_logs()]
-
-    def severities(self) -> list[str | None]:
-        return [each.log_record.severity_text for each in self._logs.get_finished_logs()]
-
-    def gauges(self) -> dict[tuple[str, str], list[tuple[dict[str, Any], float]]]:
-        """By name and unit: each set of dimensions with its value."""
-        data = self._metrics.get_metrics_data()
-        found: dict[tuple[str, str], list[tuple[dict[str, Any], float]]] = {}
-        for resource in data.resource_metrics if data else ():
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    points: Any = metric.data.data_points
-                    found[(metric.name, metric.unit or "")] = [(dict(each.attributes), each.value) for each in points]
-        return found
-
-
 @pytest.fixture
-def exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[Exported]:
-    logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # it has no annotation
-    metrics = InMemoryMetricReader()
-    log_provider, meter_provider = LoggerProvider(shutdown_on_exit=False), MeterProvider([metrics])
-    log_provider.add_log_record_processor(SimpleLogRecordProcessor(logs))
-    handler = LoggingHandler(logger_provider=log_provider)
-    logger = logging.getLogger(telemetry.LOGGER)
-    monkeypatch.setattr(telemetry, "_exports", True)
-    monkeypatch.setattr(telemetry_export, "get_meter", meter_provider.get_meter)
-    monkeypatch.setattr(telemetry_export, "_gauges", {})
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    yield Exported(logs, metrics)
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+def exported() -> Iterator[Exported]:
+    with listening() as found:
+        yield found
 
 
 # --- events and gauges ---

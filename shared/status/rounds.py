@@ -1,0 +1,42 @@
+"""What timers have done now and then to prove that backups are good: a check of the vault, and a drill.
+
+What the commands ``check`` and ``drill`` do; besides, that it could not be done at all is an event here, since nobody
+sits before it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from shared.errors import LifeboatError
+from shared.recovery_point.check import CheckResult, check_vault
+from shared.recovery_point.drill import Drilled, drill
+from shared.settings import Settings
+from shared.telemetry import Event, emit
+
+
+def verify(settings: Settings) -> CheckResult:
+    """Check that all is there that records name. What is damaged is an event of the check's own. The errors of the
+    check are told, and raised."""
+    began = time.monotonic()
+    try:
+        result = check_vault(settings, read_data=False)
+    except LifeboatError as error:
+        seconds = round(time.monotonic() - began, 3)
+        emit(Event.VERIFICATION_FAILED, code=error.code, detail=str(error), duration_seconds=seconds)
+        raise
+    seconds = round(time.monotonic() - began, 3)
+    emit(Event.VERIFICATION_COMPLETED, findings=len(result.reasons), duration_seconds=seconds)
+    return result
+
+
+def drill_if_configured(settings: Settings) -> Drilled | None:
+    """A drill of the newest point; None where there is no server for drills. The errors of the drill are told, and
+    raised."""
+    try:
+        if settings.drill_sql_server() is None:
+            return None
+        return drill(settings)
+    except LifeboatError as error:
+        emit(Event.DRILL_FAILED, code=error.code, detail=str(error))
+        raise
