@@ -7,12 +7,13 @@ call, protects, prunes and deletes. An app holds the functions of its own role a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 
 import azure.functions as func
 
-ROLES: Mapping[str, tuple[Callable[[], func.Blueprint], ...]] = {"backup": (), "keeper": ()}
-"""For each role the functions that make its blueprints; each imports what it needs when it is called."""
+ROLES: Mapping[str, tuple[str, ...]] = {"backup": ("runs",), "keeper": ()}
+"""For each role the modules of this package whose ``blueprint()`` it has."""
 
 
 def register(app: func.FunctionApp) -> None:
@@ -24,5 +25,5 @@ def register(app: func.FunctionApp) -> None:
     role = os.environ.get("LIFEBOAT_ROLE") or "backup"
     if role not in ROLES:
         raise ValueError(f"LIFEBOAT_ROLE is {role!r}; it must be one of: {', '.join(ROLES)}")
-    for blueprint in ROLES[role]:
-        app.register_functions(blueprint())
+    for name in ROLES[role]:
+        app.register_functions(import_module(f"{__name__}.{name}").blueprint())

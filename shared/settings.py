@@ -31,6 +31,8 @@ SCHEDULES: Mapping[str, str] = {
     "PRUNE": "0 0 9 * * SUN",
 }
 """What is done when, unless ``LIFEBOAT_SCHEDULE_NAME`` says otherwise; NCRONTAB, UTC."""
+MOST_STEPS = 256
+"""More shards, or more steps at once, only make more of the same."""
 Value = TypeVar("Value")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -136,6 +138,19 @@ class DatabasesSettings:
     statement_limit_seconds: int
     """What a BACKUP, RESTORE or CHECKDB may take before it is cancelled."""
     compression: bool
+    lock_wait_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """How a run in Azure is cut into steps."""
+
+    shards: int
+    """That the share is cut into at most."""
+    window: int
+    """Steps that run at once, over all instances."""
+    shard_budget_seconds: int
+    """After which a step on a shard stops, to be gone on with."""
     lock_wait_seconds: int
 
 
@@ -299,6 +314,14 @@ class Settings:
             password=self._text("SQL_DISK_PASSWORD") or self._text("SHARE_PASSWORD"),
         )
 
+    def steps(self) -> StepSettings:
+        return StepSettings(
+            shards=self._count("SHARDS", 16),
+            window=self._count("WINDOW", 8),
+            shard_budget_seconds=self._duration("SHARD_BUDGET", "4m"),
+            lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
+        )
+
     def rpo_seconds(self) -> dict[str, int]:
         """How old the newest good backup of each component may be."""
         return {
@@ -410,6 +433,14 @@ class Settings:
             return int(match[1]) * _UNITS[match[2]] if match else None
 
         return self._parsed(name, default, parse, "a number and a unit: 90s, 15m, 26h or 30d")
+
+    def _count(self, name: str, default: int) -> int:
+        return self._parsed(
+            name,
+            str(default),
+            lambda text: int(text) if text.isdecimal() and 1 <= int(text) <= MOST_STEPS else None,
+            f"a whole number from 1 to {MOST_STEPS}",
+        )
 
     def _fraction(self, name: str, default: float) -> float:
         def parse(text: str) -> float | None:

@@ -13,13 +13,17 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from shared.errors import BlobExists, BlobNotFound, Cancelled, Damaged
+from shared.errors import BlobExists, BlobNotFound, Cancelled, Damaged, LifeboatError
 from shared.recovery_point.scope import BackupRequest
+from shared.repository.trees import rfc3339_of
+from shared.settings import Settings
 from shared.storage.blob_store import BlobStore
+from shared.storage.vault import Vault
 
 Json = dict[str, Any]
 
@@ -76,9 +80,9 @@ class Runs:
             raise Damaged(f"{name} cannot be read: {error}", remedy="Run 'backup' again.", blob=name) from error
         return document
 
-    def end(self, run: str, document: Json) -> Json:
+    def end(self, document: Json) -> Json:
         """Write the record of a run's end, once: what is there already stands, and is returned."""
-        name = f"{PREFIX}{run}.json"
+        name = f"{PREFIX}{document['run']}.json"
         with suppress(BlobExists):
             self.store.put(name, orjson.dumps(document, option=orjson.OPT_INDENT_2))
             return document
@@ -97,6 +101,33 @@ class Runs:
 
     def is_cancelled(self, run: str) -> bool:
         return self.store.stat(f"{PREFIX}{run}/{CANCELLED}") is not None
+
+
+def run_end(run: str, started: str, status: str, reasons: list[Json], *, point: str | None = None) -> Json:
+    """The record of a run's end, as GET /runs/RUN answers it."""
+    return {
+        "run": run,
+        "status": status,
+        "point": point,
+        "progress": {"done": 1, "total": 1, "text": status},
+        "started": started,
+        "finished": rfc3339_of(datetime.now(UTC)),
+        "reasons": reasons,
+    }
+
+
+def end_dead_run(settings: Settings, run: str, started: str, *, terminated: bool) -> None:
+    """Write the end of a run that could not do so itself, unless it has."""
+    with Vault(settings.vault()) as vault:
+        runs = Runs(vault.records)
+        if runs.ended(run) is not None:
+            return
+        what = "was terminated" if terminated else "failed in the engine"
+        reason = LifeboatError(
+            f"the run {what} and wrote no record",
+            remedy="What it has stored is used again; its lock on the repository is stale after half an hour.",
+        ).as_reason("lifeboat")
+        runs.end(run_end(run, started, "cancelled" if terminated else "failed", [reason]))
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.opening import open_for_backup, open_share
 from shared.recovery_point.record import FAILED
 from shared.recovery_point.recording import make_record, tell
-from shared.recovery_point.runs import RunRequest, Runs, Wanted
+from shared.recovery_point.runs import RunRequest, Runs, Wanted, run_end
 from shared.recovery_point.scope import COMPONENTS, scope_of
 from shared.recovery_point.share import History, ShareComponent
 from shared.repository.locks import acquire, release, require_held
@@ -248,8 +248,7 @@ def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: J
         except BlobExists:  # it was recorded, and nobody heard of it
             point = opened.catalog.get(point.point)
         release(opened.repository, begun["lock"])
-        end = _end(run, begun["time"], point.status, point.point, point.reasons, "recorded")
-        opened.runs.end(run, end)
+        end = opened.runs.end(run_end(run, begun["time"], point.status, point.reasons, point=point.point))
     tell(point)
     return {"end": end}
 
@@ -266,24 +265,11 @@ def give_up(
     settings: Settings, run: str, *, status: str, reasons: Sequence[Json], started: str, lock: str | None
 ) -> Json:
     """End a run without a point: ``failed`` or ``cancelled``. What it has stored is used again by the next."""
-    end = _end(run, started, status, None, list(reasons), status)
     with ExitStack() as closing:
         vault = closing.enter_context(Vault(settings.vault()))
         if lock is not None:
             release(closing.enter_context(_open(settings, run)).repository, lock)
-        return {"end": Runs(vault.records).end(run, end)}
-
-
-def _end(run: str, started: str, status: str, point: str | None, reasons: list[Json], text: str) -> Json:
-    return {
-        "run": run,
-        "status": status,
-        "point": point,
-        "progress": {"done": 1, "total": 1, "text": text},
-        "started": started,
-        "finished": rfc3339_of(datetime.now(UTC)),
-        "reasons": reasons,
-    }
+        return {"end": Runs(vault.records).end(run_end(run, started, status, list(reasons)))}
 
 
 def _component(runs: Runs, name: str, parts: Sequence[Json], settings: Settings) -> tuple[Json, list[Json]]:

@@ -1,0 +1,38 @@
+"""The steps of a run as activities: each takes ``{"run", "arguments"}`` and returns what the step returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.durable_functions as df
+
+Json = dict[str, Any]
+
+STEPS = (
+    "begin",
+    "plan_share",
+    "back_up_shard",
+    "join_share",
+    "back_up_database",
+    "look_at_secrets",
+    "record",
+    "refresh",
+    "give_up",
+)
+
+
+def register(blueprint: df.Blueprint) -> None:
+    for name in STEPS:
+        _register(blueprint, name)
+
+
+def _register(blueprint: df.Blueprint, name: str) -> None:
+    def activity(payload: Json) -> Json:
+        from shared.recovery_point import steps  # not while the app is indexed
+        from shared.settings import Settings
+
+        result: Json = getattr(steps, name)(Settings.from_environment(), payload["run"], **payload["arguments"])
+        return result
+
+    activity.__name__ = name
+    blueprint.activity_trigger(input_name="payload", activity=name)(activity)

@@ -1,0 +1,293 @@
+"""The orchestrator: what is done in which order, and how much of it side by side. No clock, no input or output, no
+setting is read here: the engine runs it again from the start whenever something has happened.
+
+    begin -> databases, and beside them plan -> shards -> join -> logs to the share's moment -> secrets -> record
+
+At most ``window`` steps run at once. A step says what went wrong as a value; what may succeed later is tried again
+after a pause that doubles. The lock is refreshed here and nowhere else. Cancelling is an event: nothing new is begun
+then, steps that run notice a flag in the vault, and the lock is given back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import azure.durable_functions as df
+from azure.durable_functions.models.Task import TaskBase, TaskState
+
+Json = dict[str, Any]
+Turn = Generator[TaskBase, Any, Any]
+"""Any: what the engine sends in is what the awaited task came to."""
+
+CANCEL_EVENT = "cancel"
+REFRESH_AFTER = timedelta(minutes=4)
+MOST_ATTEMPTS = 4
+FIRST_PAUSE = timedelta(seconds=15)
+REASONS_SHOWN = 20
+
+
+@dataclass(slots=True)
+class _Step:
+    name: str
+    arguments: Json
+    then: Callable[[Json], list[_Step]]
+    """Called with what the step returned, good or not; what it returns is to be done next."""
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class RecoveryPointRun:
+    """One run; ``turns`` is its generator. ``order``: see ``runs.start_run``."""
+
+    context: df.DurableOrchestrationContext
+    order: Json
+    begun: Json = field(default_factory=dict)
+    parts: dict[str, list[Json]] = field(default_factory=dict)
+    """By component, what its last steps returned."""
+    done: int = 0
+    total: int = 1
+    cancelled: bool = False
+    lost: bool = False
+    """The lock was lost: nothing more is worth storing."""
+    _cancel: TaskBase | None = None
+    _shards: Json = field(default_factory=dict)
+
+    def turns(self) -> Turn:
+        self._cancel = self.context.wait_for_external_event(CANCEL_EVENT)
+        begun = yield from self._begin()
+        if not begun["ok"]:
+            return (yield from self._give_up([begun["reason"]]))
+        self.begun = begun
+        yield from self._all([*self._databases(), *self._share()])
+        yield from self._all(self._logs())
+        yield from self._all(self._secrets())
+        if self.cancelled:
+            return (yield from self._give_up([]))
+        recorded: Json = {}
+
+        def keep(result: Json) -> list[_Step]:
+            recorded.update(result)
+            return []
+
+        arguments = {
+            "request": self.order["request"],
+            "begun": self.begun,
+            "parts": self.parts,
+            "caller": self.order["caller"],
+        }
+        yield from self._all([_Step("record", arguments, keep)], cancellable=False)
+        if not recorded["ok"]:
+            return (yield from self._give_up([recorded["reason"]]))
+        return recorded["end"]
+
+    # --- what is to be done ---
+
+    def _begin(self) -> Turn:
+        """Somebody's exclusive lock is waited for."""
+        give_up_at = self.context.current_utc_datetime + timedelta(seconds=self.order["lock_wait_seconds"])
+        while True:
+            result: Json = {}
+            yield from self._all([_Step("begin", {"request": self.order["request"]}, _into(result))])
+            locked = not result.get("ok") and result.get("reason", {}).get("code") == "locked"
+            if self.cancelled or not locked or self.context.current_utc_datetime >= give_up_at:
+                return result or {"ok": False, "reason": _cancelled()}
+            yield self.context.create_timer(self.context.current_utc_datetime + timedelta(seconds=30))
+
+    def _databases(self) -> list[_Step]:
+        return [self._database(name, logs_only=self.order["request"]["logs"]) for name in self.begun["databases"]]
+
+    def _database(self, name: str, *, logs_only: bool) -> _Step:
+        arguments = {"name": name, "held": self.begun["held"], "logs_only": logs_only}
+        return _Step("back_up_database", arguments, lambda result: self._part("databases", result | {"database": name}))
+
+    def _share(self, *, fingerprints: bool = True) -> list[_Step]:
+        if "share" not in self.begun["requested"]:
+            return []
+        arguments = {"shards": self.order["shards"], "fingerprints": fingerprints}
+        return [_Step("plan_share", arguments, self._planned)]
+
+    def _planned(self, plan: Json) -> list[_Step]:
+        if not plan["ok"]:
+            return self._part("share", plan)
+        self._shards = {"plan": plan, "results": [None] * plan["shards"], "failed": None}
+        return [self._shard(number, None) for number in range(plan["shards"])]
+
+    def _shard(self, number: int, continue_from: str | None) -> _Step:
+        arguments = {
+            "plan": self._shards["plan"]["plan"],
+            "number": number,
+            "continue_from": continue_from,
+            "budget_seconds": self.order["budget_seconds"],
+        }
+        return _Step("back_up_shard", arguments, lambda result: self._shard_done(number, result))
+
+    def _shard_done(self, number: int, result: Json) -> list[_Step]:
+        if result["ok"] and not result["done"]:
+            return [self._shard(number, result["continue_from"])]
+        if result["ok"]:
+            self._shards["results"][number] = result["result"]
+        else:
+            self._shards["results"][number] = ""
+            self._shards["failed"] = self._shards["failed"] or result
+        if None in self._shards["results"]:
+            return []
+        if self._shards["failed"]:
+            return self._share_failed(self._shards["failed"])
+        arguments = {
+            "plan": self._shards["plan"]["plan"],
+            "results": self._shards["results"],
+            "allow_shrink": self.order["request"]["allow_shrink"],
+        }
+        return [_Step("join_share", arguments, self._joined)]
+
+    def _joined(self, result: Json) -> list[_Step]:
+        return self._part("share", result) if result["ok"] else self._share_failed(result)
+
+    def _share_failed(self, result: Json) -> list[_Step]:
+        """Damage may lie in what folders were taken for: then each file is compared."""
+        if result["reason"]["code"] == "damaged" and self._shards["plan"]["fingerprints"]:
+            return self._share(fingerprints=False)
+        return self._part("share", result)
+
+    def _logs(self) -> list[_Step]:
+        """With a log chain of our own the logs are taken once more, so that databases reach the share's moment."""
+        share = self.parts.get("share", [{}])[-1]
+        if not (self.begun["own_log_chain"] and share.get("ok") and not self.order["request"]["logs"]):
+            return []
+        return [self._database(name, logs_only=True) for name in self.begun["databases"] if name.lower() != "master"]
+
+    def _secrets(self) -> list[_Step]:
+        if "secrets" not in self.begun["requested"]:
+            return []
+        made = [part["component"] for part in self.parts.get("databases", []) if part["ok"]]
+        return [_Step("look_at_secrets", {"databases": made}, lambda result: self._part("secrets", result))]
+
+    def _part(self, component: str, result: Json) -> list[_Step]:
+        self.parts.setdefault(component, []).append(result)
+        return []
+
+    def _give_up(self, reasons: list[Json]) -> Turn:
+        ended: Json = {}
+        arguments = {
+            "status": "cancelled" if self.cancelled else "failed",
+            "reasons": reasons or [_cancelled()],
+            "started": self.order["started"],
+            "lock": self.begun.get("lock"),
+        }
+        yield from self._all([_Step("give_up", arguments, _into(ended))], cancellable=False)
+        if not ended["ok"]:
+            raise RuntimeError(str(ended["reason"]["message"]))  # nobody could write it down: the engine shall know
+        return ended["end"]
+
+    # --- how it is done ---
+
+    def _all(self, steps: list[_Step], *, cancellable: bool = True) -> Turn:
+        """Do these steps, and what follows from them, ``window`` at a time."""
+        waiting = deque(steps)
+        running: dict[int, tuple[TaskBase, _Step]] = {}
+        pauses: dict[int, tuple[TaskBase, _Step]] = {}
+        self.total = max(self.total, self.done + len(waiting))
+        tick = self._timer(REFRESH_AFTER) if self.begun and cancellable else None
+        while waiting or running or pauses:
+            if cancellable and (self.cancelled or self.lost):
+                waiting.clear()
+                for pause, _ in pauses.values():
+                    pause.cancel()
+                pauses.clear()
+                if not running:
+                    break
+            while waiting and len(running) < self.order["window"]:
+                step = waiting.popleft()
+                task = self.context.call_activity(step.name, {"run": self.order["run"], "arguments": step.arguments})
+                running[id(task)] = task, step
+            self._show(running, waiting)
+            listened = [self._cancel] if cancellable and not self.cancelled else []
+            ticking = [tick] if tick is not None else []
+            tasks = [*(task for task, _ in running.values()), *(pause for pause, _ in pauses.values())]
+            winner = yield self.context.task_any([*tasks, *listened, *ticking])
+            if winner is self._cancel:
+                self.cancelled = True
+            elif winner is tick:
+                tick = self._timer(REFRESH_AFTER)
+                waiting.appendleft(_Step("refresh", {"lock": self.begun["lock"]}, self._refreshed))
+            elif id(winner) in pauses:
+                waiting.append(pauses.pop(id(winner))[1])
+            else:
+                step = running.pop(id(winner))[1]
+                result = _result(winner)
+                pause = self._pause(step, result)
+                if pause is not None:
+                    timer = self._timer(pause)
+                    pauses[id(timer)] = timer, step
+                else:
+                    self.done += 1
+                    waiting.extend(step.then(result))
+                    self.total = max(self.total, self.done + len(waiting) + len(running) + len(pauses))
+        if tick is not None:
+            tick.cancel()
+
+    def _pause(self, step: _Step, result: Json) -> timedelta | None:
+        """How long to wait before the step is tried again; None: not again."""
+        step.attempts += 1
+        again = not result["ok"] and result["retry"] and step.attempts < MOST_ATTEMPTS
+        if not again or result["reason"]["code"] == "locked" or (self.cancelled and step.name != "give_up"):
+            return None
+        doubled: int = 2 ** (step.attempts - 1)
+        return FIRST_PAUSE * doubled
+
+    def _refreshed(self, result: Json) -> list[_Step]:
+        if result["ok"]:
+            self.begun["lock"] = result["lock"]
+        elif result["reason"]["code"] == "locked":
+            self.lost = True
+        return []
+
+    def _timer(self, wait: timedelta) -> Any:  # Any: the SDK's own type is not public
+        return self.context.create_timer(self.context.current_utc_datetime + wait)
+
+    def _show(self, running: dict[int, tuple[TaskBase, _Step]], waiting: deque[_Step]) -> None:
+        names = sorted({step.name.replace("_", " ") for _, step in running.values()})
+        reasons = [part["reason"] for parts in self.parts.values() for part in parts if not part["ok"]]
+        text = "cancelling" if self.cancelled else ", ".join(names)
+        self.context.set_custom_status(
+            {
+                "progress": {"done": self.done, "total": self.total, "text": text},
+                "reasons": reasons[:REASONS_SHOWN],
+                "reasons_count": len(reasons),
+            }
+        )
+
+
+def _result(task: TaskBase) -> Json:
+    """What a step returned. One that the host could not run to its end, however often, has failed."""
+    if task.state is TaskState.SUCCEEDED:
+        result: Json = task.result
+        return result
+    reason = {
+        "component": "lifeboat",
+        "code": "failed",
+        "message": f"a step did not come to its end: {str(task.result)[:300]}",
+        "remedy": "Look at the exceptions of the app in Application Insights.",
+    }
+    return {"ok": False, "reason": reason, "retry": True}
+
+
+def _into(target: Json) -> Callable[[Json], list[_Step]]:
+    def keep(result: Json) -> list[_Step]:
+        target.update(result)
+        return []
+
+    return keep
+
+
+def _cancelled() -> Json:
+    return {
+        "component": "lifeboat",
+        "code": "cancelled",
+        "message": "somebody asked for the run to stop",
+        "remedy": "What it has stored is used again by the next run.",
+    }
