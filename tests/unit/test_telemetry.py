@@ -314,6 +314,31 @@ def test_application_insights_gets_a_custom_event_with_its_attributes_and_the_ga
     assert "QuickpulseExporter" not in done.stdout
 
 
+def test_what_the_worker_has_set_up_is_used_and_nothing_goes_out_twice() -> None:
+    done = _run(
+        """
+import logging, sys
+from opentelemetry._logs import set_logger_provider
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+kept = InMemoryLogRecordExporter()
+provider = LoggerProvider()
+provider.add_log_record_processor(SimpleLogRecordProcessor(kept))
+set_logger_provider(provider)
+logging.getLogger().addHandler(LoggingHandler(logger_provider=provider))
+from shared.telemetry import *
+configure_telemetry()
+emit(Event.WATCHDOG_ALIVE, status="ok")
+flush_telemetry()
+print(len(kept.get_finished_logs()), "azure.monitor.opentelemetry" in sys.modules)
+""",
+        APPLICATIONINSIGHTS_CONNECTION_STRING="InstrumentationKey=00000000-0000-4000-8000-000000000000",
+    )
+
+    assert (done.returncode, done.stdout.strip()) == (0, "1 False"), done.stderr
+
+
 def test_without_a_connection_string_nothing_is_imported() -> None:
     done = _run(
         "import sys; from shared.telemetry import *; configure_telemetry(); emit(Event.WATCHDOG_ALIVE, status='ok');"
