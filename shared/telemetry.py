@@ -90,7 +90,7 @@ class Attribute:
 
 
 ATTRIBUTES: Mapping[str, Attribute] = {
-    "point": Attribute(str, "id of the recovery point"),
+    "point": Attribute(str, "id of the recovery point; left out: none was written"),
     "whole": Attribute(bool, "everything configured was requested"),
     "suspect": Attribute(bool, "so different from before that retention may not act on it"),
     "duration_seconds": Attribute(float, "from beginning to end", "s"),
@@ -136,7 +136,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
 }
 """Every attribute. One that is not here is not sent."""
 
-_OF_A_POINT = ("point", "whole", "suspect", "duration_seconds")
+_OF_A_POINT = ("point", "whole", "suspect", "duration_seconds", "code", "detail")
 _OF_A_SHARE = ("point", "files", "bytes_read", "bytes_stored")
 _OF_A_DATABASE = ("point", "database", "backups", "bytes_stored")
 _OF_A_DRILL = ("point", "rto_seconds", "databases", "code", "detail")
