@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 import uuid
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,15 @@ ENTRY = "function_app"
 
 
 class WorkerRefused(Exception):
-    """The app does not load, or a function raised; the text is what the worker reports to the host."""
+    """The app does not load, or a function raised; the text is what the worker reports to the host.
+
+    ``reason`` is the exception's type and message without its trace.
+    """
+
+    def __init__(self, reason: str, trace: str = "") -> None:
+        super().__init__(f"{reason}\n{trace}")
+        self.reason = reason
+        self.trace = trace
 
 
 class Message(SimpleNamespace):
@@ -95,12 +104,14 @@ class HttpAnswer:
 class FunctionsWorker:
     """The worker with one app loaded. ``functions`` is by name; leaving the block forgets the app's modules.
 
-    Settings are this process's environment, as they are in Azure. One worker at a time.
+    Settings are this process's environment, as they are in Azure. One worker at a time. As in the real worker there is
+    one event loop, which all invocations share; they may come from several threads at once.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.functions: dict[str, FunctionFound] = {}
+        self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> FunctionsWorker:
         import azure_functions_runtime as library
@@ -115,6 +126,8 @@ class FunctionsWorker:
             if name == ENTRY or name == "functions" or name.startswith("functions."):
                 del sys.modules[name]
         sys.path.insert(0, str(self._folder))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="functions-worker", daemon=True)
+        self._thread.start()
         library.start_threadpool_executor()
         try:
             self._load()
@@ -127,6 +140,7 @@ class FunctionsWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._library.stop_threadpool_executor()
+        self._stop_loop()
         sys.path.remove(str(self._folder))
         for name in [*sys.modules]:
             if name == ENTRY or name == "functions" or name.startswith("functions."):
@@ -138,7 +152,7 @@ class FunctionsWorker:
         """Fire a timer trigger."""
         now = datetime.now(UTC).isoformat()
         status = {"Last": now, "Next": now, "LastUpdated": now}
-        self._invoke(name, Union(json=json.dumps({"IsPastDue": past_due, "ScheduleStatus": status})))
+        self.invoke(name, Union(json=json.dumps({"IsPastDue": past_due, "ScheduleStatus": status})))
 
     def http(
         self,
@@ -150,6 +164,7 @@ class FunctionsWorker:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        inputs: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """Send a request to an HTTP trigger. ``params`` are the parts of the route, which the host would find."""
         request = Message(
@@ -160,10 +175,29 @@ class FunctionsWorker:
             query=dict(query or {}),
             body=Union(bytes=body),
         )
-        answer = self._invoke(name, Union(http=request)).http
+        answer = self.invoke(name, Union(http=request), inputs).http
         content = getattr(answer.body, answer.body.WhichOneof("data"), b"") if answer.body else b""
         raw = content.encode() if isinstance(content, str) else bytes(content)
         return HttpAnswer(int(answer.status_code), dict(answer.headers), raw)
+
+    def invoke(self, name: str, data: Union, inputs: Mapping[str, str] | None = None) -> Any:
+        """Call a function with its trigger's data and its input bindings' texts. What it returns, as the worker sends
+        it (None if it has no output); ``WorkerRefused`` if it raised."""
+        function = self.functions[name]
+        bound = [ParameterBinding(name=key, data=Union(string=text)) for key, text in (inputs or {}).items()]
+        answer = self._send(
+            self._library.invocation_request,
+            invocation_request=Message(
+                invocation_id=str(uuid.uuid4()),
+                function_id=function.id,
+                input_data=[ParameterBinding(name=function.trigger["name"], data=data), *bound],
+                trigger_metadata={},
+                trace_context=Message(trace_parent="", trace_state="", attributes={}),
+                retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
+            ),
+        )
+        self._must_succeed(answer)
+        return answer.return_value
 
     def _load(self) -> None:
         answer = self._send(
@@ -177,31 +211,33 @@ class FunctionsWorker:
             for item in found
         }
 
-    def _invoke(self, name: str, data: Union) -> Any:
-        function = self.functions[name]
-        answer = self._send(
-            self._library.invocation_request,
-            invocation_request=Message(
-                invocation_id=str(uuid.uuid4()),
-                function_id=function.id,
-                input_data=[ParameterBinding(name=function.trigger["name"], data=data)],
-                trigger_metadata={},
-                trace_context=Message(trace_parent="", trace_state="", attributes={}),
-                retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
-            ),
-        )
-        self._must_succeed(answer)
-        return answer.return_value
-
     def _send(self, handler: Any, **content: Any) -> Any:
         properties = {"host": "127.0.0.1", "protos": _Messages()}
         handled: Coroutine[Any, Any, Any] = handler(Message(request=Message(**content), properties=properties))
-        return asyncio.run(handled)
+        return asyncio.run_coroutine_threadsafe(handled, self._loop).result()
+
+    def _stop_loop(self) -> None:
+        """What is still awaited is cancelled. What Durable's client keeps open lives in the loop, and ends there."""
+        asyncio.run_coroutine_threadsafe(_end_everything(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def _must_succeed(self, answer: Any) -> None:
         if answer.result.status != StatusResult.Success:
             failure = answer.result.exception
-            raise WorkerRefused(f"{failure.message}\n{getattr(failure, 'stack_trace', '')}")
+            raise WorkerRefused(failure.message, getattr(failure, "stack_trace", ""))
+
+
+async def _end_everything() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    client: Any = sys.modules.get("azure.durable_functions.models.utils.http_utils")
+    if client is not None:
+        await client._close_session()
+        client._session_lock = asyncio.Lock()
 
 
 def main() -> None:
