@@ -27,10 +27,12 @@ def register(blueprint: df.Blueprint) -> None:
 
 
 def _register(blueprint: df.Blueprint, name: str) -> None:
-    def activity(payload: Json) -> Json:
+    def activity(payload: dict) -> dict:  # type: ignore[type-arg]  # the worker takes no other annotation
         from shared.recovery_point import steps  # not while the app is indexed
         from shared.settings import Settings
+        from shared.telemetry import configure_telemetry
 
+        configure_telemetry()
         result: Json = getattr(steps, name)(Settings.from_environment(), payload["run"], **payload["arguments"])
         return result
 

@@ -19,6 +19,7 @@ import azure.functions as func
 
 from functions import activities
 from functions.orchestration import CANCEL_EVENT, RecoveryPointRun
+from functions.schedules import schedule_of
 
 if TYPE_CHECKING:
     from shared.recovery_point.runs import RunRequest
@@ -39,8 +40,6 @@ class Started:
 
 
 def blueprint() -> df.Blueprint:
-    from shared.settings import Settings
-
     made = df.Blueprint()
     activities.register(made)
 
@@ -48,24 +47,28 @@ def blueprint() -> df.Blueprint:
     def recovery_point(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
         return (yield from RecoveryPointRun(context, context.get_input()).turns())
 
-    settings = Settings.from_environment()
-
-    @made.timer_trigger(arg_name="timer", schedule=settings.schedule("BACKUP"))
-    @made.durable_client_input(client_name="client")
-    async def backup(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-        from shared.recovery_point.runs import RunRequest
-
-        await _start_by_timer(client, RunRequest(), past_due=timer.past_due)
-
-    @made.timer_trigger(arg_name="timer", schedule=settings.schedule("LOGS"))
-    @made.durable_client_input(client_name="client")
-    async def log_backup(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-        from shared.recovery_point.runs import RunRequest
-
-        if Settings.from_environment().own_log_chain():
-            await _start_by_timer(client, RunRequest(logs=True), past_due=timer.past_due)
-
+    for name, function in (("BACKUP", backup), ("LOGS", log_backup)):
+        schedule = schedule_of(name)
+        if schedule is not None:
+            made.timer_trigger(arg_name="timer", schedule=schedule)(
+                made.durable_client_input(client_name="client")(function)
+            )
     return made
+
+
+async def backup(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    from shared.recovery_point.runs import RunRequest
+
+    await _start_by_timer(client, RunRequest(), past_due=timer.past_due)
+
+
+async def log_backup(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Does nothing where the log chain is not ours."""
+    from shared.recovery_point.runs import RunRequest
+    from shared.settings import Settings
+
+    if Settings.from_environment().own_log_chain():
+        await _start_by_timer(client, RunRequest(logs=True), past_due=timer.past_due)
 
 
 async def start_run(client: df.DurableOrchestrationClient, request: RunRequest, *, caller: str | None) -> Started:
