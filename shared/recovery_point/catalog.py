@@ -64,9 +64,14 @@ class Catalog:
                 points = list(pool.map(self._read, ids[start : start + _FETCHES_AT_ONCE]))
             yield from points
 
-    def readable(self) -> Iterator[RecoveryPoint]:
-        """As ``newest_first``, records that cannot be read passed over."""
-        return (point for point in self.newest_first() if isinstance(point, RecoveryPoint))
+    def readable(self, passed_over: list[str] | None = None) -> Iterator[RecoveryPoint]:
+        """As ``newest_first``, records that cannot be read passed over. Each that was come by so far is a sentence for
+        people in ``passed_over``."""
+        for point in self.newest_first():
+            if isinstance(point, RecoveryPoint):
+                yield point
+            elif passed_over is not None:
+                passed_over.append(f"passed over: {point.point}, whose record cannot be read")
 
     def earlier(self) -> Iterator[RecoveryPoint]:
         """As ``readable`` when it was first asked, however often it is asked: each record is read once at most."""

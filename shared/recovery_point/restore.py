@@ -108,13 +108,12 @@ def _choose(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list
                 remedy="Run 'points' to see which have one.",
             )
         return point, _lacks(point)
-    passed_over: list[RecoveryPoint] = []
-    for point in catalog.readable():
+    passed_over: list[str] = []
+    for point in catalog.readable(passed_over):
         share = point.share
         if share is not None and share.get("snapshot") and share["status"] != FAILED:
-            notes = [f"passed over: {each.point}, in which the share is {_state(each)}" for each in passed_over]
-            return point, notes + _lacks(point)
-        passed_over.append(point)
+            return point, passed_over + _lacks(point)
+        passed_over.append(f"passed over: {point.point}, in which the share is {_state(point)}")
     raise UsageError(
         "no recovery point holds a usable snapshot of the share", remedy="Run 'points' to see what there is."
     )

@@ -176,7 +176,7 @@ def choose_point(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint,
             )
         return point, _lacks(point, catalog)
     passed_over: list[str] = []
-    for point in catalog.readable():
+    for point in catalog.readable(passed_over):
         component = point.components.get("databases", {})
         state = component.get("status", "not requested")
         if component.get("tail_of_restore"):

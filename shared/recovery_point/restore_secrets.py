@@ -119,7 +119,7 @@ def choose_point(catalog: Catalog, point_id: str | None, name: str | None = None
             )
         return point, _lacks(point)
     passed_over: list[str] = []
-    for point in catalog.readable():
+    for point in catalog.readable(passed_over):
         component = point.components.get("secrets")
         if component is not None and _holds(point, name) and (name or component["status"] != FAILED):
             return point, [*passed_over, *_lacks(point)]
