@@ -90,6 +90,18 @@ def test_events_and_termination_over_http(host: DurableHost) -> None:
     assert host.wait("two").runtime_status == "Terminated"
 
 
+def test_a_run_can_be_watched_through_the_app_while_it_runs(host: DurableHost, marks: Marks) -> None:
+    host.start("holding", ["a"], instance_id="one")
+
+    def seen() -> bool:
+        answer = host.http("GET", "/api/runs/one")
+        return answer.status == 200 and answer.json()["runtimeStatus"] == "Running" and marks.began("a")
+
+    host.wait_until(seen)
+    marks.go("a")
+    host.wait("one")
+
+
 def test_keys(host: DurableHost) -> None:
     assert host.http("POST", "/api/runs/fan").status == 401
     assert host.http("POST", "/api/runs/fan", headers={"X-Functions-Key": "wrong"}).status == 401

@@ -28,6 +28,12 @@ def test_activities_are_spread_over_workers_within_each_ones_limit(open_host: Op
     assert host.wait(id_).output == [f"{name} at 1" for name in names]
 
 
+def test_what_an_app_prints_is_in_the_log_and_not_between_the_answers(open_host: Open, tmp_path: Path) -> None:
+    host = open_host()
+    assert host.wait(host.start("fan", 3)).output == {"total": 6}
+    assert "a line that is no answer" in (tmp_path / "hub" / "workers.log").read_text()
+
+
 def test_a_killed_workers_activity_starts_again_elsewhere_after_the_timeout(open_host: Open, marks: Marks) -> None:
     host = open_host(workers=2)
     id_ = host.start("holding", ["a", "b"])
@@ -37,7 +43,7 @@ def test_a_killed_workers_activity_starts_again_elsewhere_after_the_timeout(open
     host.wait_until(lambda: len(host.running()) == 1)
     marks.go("b")
     host.wait_until(lambda: not host.running())
-    host.advance(290)
+    host.advance(200)
     host.settle(jump=False)
     assert not marks.began("a", times=2)
     marks.go("a")

@@ -103,10 +103,10 @@ def test_time_that_a_test_moves_fires_a_timer(host: DurableHost) -> None:
     id_ = host.start("approval")
     host.settle(jump=False)
     assert host.instances()[0].runtime_status == "Running"
-    host.advance(299)
+    host.advance(200)
     host.settle(jump=False)
     assert host.instances()[0].runtime_status == "Running"
-    host.advance(2)
+    host.advance(200)
     host.wait_until(lambda: host.instances()[0].terminal)
     assert host.wait(id_).output == "expired"
 

@@ -272,7 +272,7 @@ class TaskHub:
         """Until the instance has ended. ``Stuck`` if it never will; ``NotDeterministic``."""
 
         def ended() -> bool:
-            instance = self._store.instances.get(instance_id)
+            instance = self.instance(instance_id)
             return instance is None or instance.terminal
 
         self._wait(ended, timeout, jump=True, what=instance_id)
@@ -282,12 +282,17 @@ class TaskHub:
         return status
 
     def wait_until(self, condition: Callable[[], bool], *, timeout: float = 120.0) -> None:
-        """Until ``condition``, which is asked after every change and may ask the host; no jump in time."""
+        """Until ``condition``, which is asked after every change and may ask the host and its app; no jump in time."""
         self._wait(condition, timeout, jump=False, what="the condition", stuck=False)
 
     def settle(self, *, jump: bool = True, timeout: float = 120.0) -> None:
         """Until nothing is left to do. With ``jump``, until no timer is left either."""
-        self._wait(lambda: self._idle() and not (jump and self._next_due()), timeout, jump=jump, what="rest")
+
+        def at_rest() -> bool:
+            with self._changed:
+                return self._idle() and not (jump and self._next_due())
+
+        self._wait(at_rest, timeout, jump=jump, what="rest")
 
     def advance(self, seconds: float) -> None:
         with self._changed:
@@ -299,12 +304,14 @@ class TaskHub:
     def _wait(
         self, condition: Callable[[], bool], timeout: float, *, jump: bool, what: str, stuck: bool = True
     ) -> None:
+        """``condition`` is asked without the lock: what it asks of the app may need the lock in another thread."""
         deadline = time.monotonic() + timeout
-        with self._changed:
-            while True:
+        while True:
+            with self._changed:
                 self._raise_what_is_wrong()
-                if condition():
-                    return
+            if condition():
+                return
+            with self._changed:
                 if self._closed:
                     raise Stuck(f"the host is dead, and {what} has not come")
                 if jump and self._idle():
@@ -312,7 +319,7 @@ class TaskHub:
                     if due is not None:
                         self._store.clock.move(max(due - self.now(), timedelta(0)))
                         self._changed.notify_all()
-                    elif stuck:
+                    elif stuck and not self._wrong and not condition():
                         raise Stuck(f"nothing is left to do, and {what} has not come: {self._picture(what)}")
                 if time.monotonic() > deadline:
                     raise Stuck(f"{what} has not come in {timeout} s: {self._picture(what)}")

@@ -226,6 +226,7 @@ def moody(context: df.DurableOrchestrationContext) -> Any:
 
 @blueprint.activity_trigger(input_name="number")
 def double(number: int) -> float:
+    print("a line that is no answer to the host")
     return number * 2
 
 
