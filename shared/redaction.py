@@ -16,12 +16,11 @@ _SHORTEST_SECRET = 4
 """Anything shorter is found in every other word."""
 _END = r"\s'\"<>"
 _URL = re.compile(
-    rf"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<login>[^/?#{_END}]*@)?(?P<place>[^?#{_END}]*)(?P<query>[?#][^{_END}]*)?",
+    rf"(?P<scheme>\b[a-z][a-z0-9+.-]{{0,30}}://)(?P<login>[^/?#{_END}]*@)?(?P<place>[^?#{_END}]*)(?P<query>[?#][^{_END}]*)?",
     re.IGNORECASE,
 )
 _PATTERNS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
-    re.compile(rf"[^{_END}]*(?:\b|%3f|%26)sig(?:=|%3d)[^{_END}]*", re.IGNORECASE),
     re.compile(
         r"\b(?:Account|SharedAccess)(?:Key|Signature)\s*=[^;,\s'\"]*|\b(?:password|pwd|secret|token)\s*="
         r"\s*(?:\{(?:[^}]|\}\})*\}|'[^']*'|\"[^\"]*\"|[^;,\s]*)",
@@ -31,14 +30,19 @@ _PATTERNS = (
     re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"),
     re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==(?![A-Za-z0-9+/=])"),
 )
-"""Private keys; a SAS by its signature; parts of connection strings; authorization headers; tokens; account keys."""
+"""Private keys; parts of connection strings; authorization headers; tokens; account keys."""
+_WORD = re.compile(rf"[^{_END}]+")
+_SIGNATURE = re.compile(r"(?:\b|%3f|%26)sig(?:=|%3d)", re.IGNORECASE)
+"""What a SAS has, in whatever order its parts are."""
 
 
 def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """``text`` without secrets, and with no URL that has a query or names who logs in."""
+    """``text`` without secrets, and with no URL that has a query or names who logs in. The time that it takes grows
+    with the text's length and no faster: tracebacks pass through here."""
     for secret in _secrets(os.environ if environment is None else environment):
         text = text.replace(secret, HOLE)
     text = _URL.sub(_bare, text)
+    text = _WORD.sub(lambda word: HOLE if _SIGNATURE.search(word[0]) else word[0], text)
     for pattern in _PATTERNS:
         text = pattern.sub(HOLE, text)
     return text

@@ -7,6 +7,7 @@ What is off, and why:
   request to the storage service, millions in a run, some with a SAS in their URL; the others are of web frameworks that
   are not here. Spans of invocations are the host's; ours would be none, so there is no tracing in the worker.
 - Performance counters: the host measures its instances.
+- The ten attempts, minutes in all, of one delivery: what two could not deliver is kept in a file and tried again later.
 - Statistics of the SDK itself, and settings that it fetches: other hosts, which a closed network refuses, for ever.
 
 Loggers of libraries are quiet below WARNING (``telemetry.QUIET``): ``azure`` above all, or the exporter would export
@@ -15,12 +16,15 @@ the log of its own requests.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opentelemetry._logs import get_logger_provider
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter, get_meter_provider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 
@@ -33,6 +37,7 @@ _ENVIRONMENT = {
     "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
 }
+_FLUSH_SECONDS = 20.0
 _FLUSH_MILLISECONDS = 10_000
 
 
@@ -55,6 +60,13 @@ class Redacting(LogRecordProcessor):
         return True
 
 
+def _is_not_of_the_export(record: logging.LogRecord) -> bool:
+    """What goes wrong with sending must not be sent: each failure would make another record, for ever. Sending marks
+    its own context, whichever library speaks up in it."""
+    of_the_sdk = record.name.startswith(("azure.monitor", "opentelemetry"))
+    return not of_the_sdk and is_instrumentation_enabled()
+
+
 def export_to_application_insights() -> None:
     """``ValueError``: the connection string is none. Where the worker has set up OpenTelemetry already
     (``PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY``), that is used, and nothing goes out twice."""
@@ -70,7 +82,12 @@ def export_to_application_insights() -> None:
         enable_performance_counters=False,
         instrumentation_options={name: {"enabled": False} for name in OFF},
         log_record_processors=[Redacting()],
+        retry_total=1,
+        retry_backoff_max=1,
     )
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LoggingHandler):
+            handler.addFilter(_is_not_of_the_export)
 
 
 class _LastTold:
@@ -106,7 +123,13 @@ def set_gauge(name: str, unit: str, meaning: str, value: float, by: Mapping[str,
 
 
 def flush() -> None:
-    """Send what waits to be sent, for ten seconds each at most."""
+    """Send what waits to be sent, for 20 seconds at most: no function waits for a network that swallows telemetry."""
+    sending = threading.Thread(target=_send, name="telemetry", daemon=True)
+    sending.start()
+    sending.join(_FLUSH_SECONDS)
+
+
+def _send() -> None:
     for provider in (get_logger_provider(), get_meter_provider()):
         send = getattr(provider, "force_flush", None)
         if send is not None:

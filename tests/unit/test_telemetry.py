@@ -210,6 +210,14 @@ def test_what_is_no_secret_is_left_as_it_is(text: str) -> None:
     assert redacted(text, {}) == text
 
 
+@pytest.mark.parametrize(
+    "piece", ["x", "a.", "sig", "sig=", "https://", "a@", "eyJ", "eyJ.", "password ", "-----BEGIN "]
+)
+def test_a_long_text_is_no_trap(piece: str) -> None:
+    """Each is a million characters: what takes the square of the time would meet the test's time limit."""
+    redacted(piece * (1_000_000 // len(piece)), {})
+
+
 def test_texts_have_an_end(exported: Exported) -> None:
     emit(Event.DATABASE_CHAIN_BROKEN, why="x" * 10_000, database="x")
 
@@ -275,14 +283,16 @@ def _run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_application_insights_gets_a_custom_event_with_its_attributes_and_the_gauges_and_no_noise() -> None:
+def test_application_insights_gets_a_custom_event_with_its_attributes_and_the_gauges_and_no_noise(
+    tmp_path: Path,
+) -> None:
     received: list[Any] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Listener", (_Listener,), {"received": received}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     key = "00000000-0000-4000-8000-000000000000"
     connection = f"InstrumentationKey={key};IngestionEndpoint=http://127.0.0.1:{server.server_port}/"
     try:
-        done = _run(SENDER, APPLICATIONINSIGHTS_CONNECTION_STRING=connection)
+        done = _run(SENDER, TMPDIR=str(tmp_path), APPLICATIONINSIGHTS_CONNECTION_STRING=connection)
     finally:
         server.shutdown()
         server.server_close()
@@ -312,6 +322,25 @@ def test_application_insights_gets_a_custom_event_with_its_attributes_and_the_ga
     assert "PLANTED" not in everything
     assert "chatter" not in everything
     assert "QuickpulseExporter" not in done.stdout
+
+
+def test_application_insights_that_does_not_answer_makes_no_noise_and_keeps_no_function_from_ending(
+    tmp_path: Path,
+) -> None:
+    """What could not be sent waits in files, the event and the gauge; that it could not be sent does not."""
+    key = "00000000-0000-4000-8000-000000000000"
+    done = _run(
+        "from shared.telemetry import *; configure_telemetry(); emit(Event.WATCHDOG_ALIVE, status='ok');"
+        "gauge(Gauge.AGE, 1.0, component='share'); flush_telemetry(); print('ended')",
+        TMPDIR=str(tmp_path),
+        APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={key};IngestionEndpoint=http://127.0.0.1:1/",
+    )
+
+    assert (done.returncode, done.stdout.strip()) == (0, "ended")
+    kept = sorted(each.read_text() for each in tmp_path.rglob("*") if each.is_file())
+    assert len(kept) == 2
+    assert "lifeboat.age" in kept[0] + kept[1]
+    assert "watchdog.alive" in kept[0] + kept[1]
 
 
 def test_what_the_worker_has_set_up_is_used_and_nothing_goes_out_twice() -> None:
