@@ -457,8 +457,10 @@ class DatabaseBackups:
                 "component": "databases",
                 "code": "certificate-not-held",
                 "message": f"{made.database} is encrypted by the certificate {thumbprint}, which is not among the "
-                "secrets: without it no other server can restore the backup",
-                "remedy": "On the server: BACKUP CERTIFICATE ... WITH PRIVATE KEY; keep both files in the Key Vault.",
+                "secrets with a private key that can be opened: without both no other server can restore the backup",
+                "remedy": "On the server: BACKUP CERTIFICATE ... WITH PRIVATE KEY. Then keep the certificate ('secrets "
+                "put FILE --name NAME'), its key (--name NAME-key), and the key's password in a text file (--name "
+                "NAME-password).",
                 "database": made.database,
             }
             for thumbprint in sorted(needed - self.held_certificates)

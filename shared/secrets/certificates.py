@@ -60,7 +60,7 @@ class Certificate:
     not_after: datetime
     """Aware UTC."""
     has_key: bool
-    """Its private key is there too. A note says so where that could not be checked."""
+    """Its private key is there too, and was opened and compared with it."""
 
 
 @dataclass(slots=True)
@@ -194,10 +194,10 @@ class Search:
 
     def _pvk(self, data: bytes, passwords: Sequence[bytes]) -> None:
         key = pvk.open_pvk(data, passwords[:MOST_TRIES]) if self.effort.take(_cost_of_check(data)) else None
-        if key is None:
-            self.closed += 1
-        else:
+        if key is not None:
             self.keys.add(_public(key))
+        elif pvk.is_locked(data):
+            self.closed += 1
 
     def _opened(self, data: bytes, password: bytes | None, *, pem: bool = False) -> bytes:
         """The public key of a private one; nothing where it does not open."""

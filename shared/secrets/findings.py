@@ -15,7 +15,7 @@ import json
 import re
 from bisect import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -279,7 +279,7 @@ def find_in_file(content: bytes, *, key: bytes | None = None, password: bytes | 
     """What a kept file is: certificates (PEM, DER, PKCS#12), a private key (PEM, DER, PVK), or neither, which is fine.
 
     ``key`` and ``password`` are what is kept beside it as NAME-key and NAME-password; line ends and a byte order mark
-    around the password do not belong to it.
+    around the password do not belong to it. A key that cannot be opened does not count: it may be any.
     """
     passwords = (_password(password),) if password is not None else ()
     search = Search()
@@ -299,19 +299,15 @@ def find_in_file(content: bytes, *, key: bytes | None = None, password: bytes | 
 def _with_key(
     search: Search, companion: Search, password: bytes | None
 ) -> tuple[tuple[Certificate, ...], tuple[str, ...]]:
-    """Which of them have a key, and what is to be said about it.
-
-    A key that cannot be opened is taken for the first one's: in a chain that comes first, and the others are those of
-    authorities.
-    """
+    """Which of them have a key, and what is to be said where none has: only a key that was opened can be compared."""
     certificates = search.certificates(companion.keys)
     if any(each.has_key for each in certificates):
         return certificates, ()
     if search.closed or companion.closed:
-        presumed = replace(certificates[0], has_key=True)
-        return (presumed, *certificates[1:]), (
-            f"the private key could not be opened ({_why(search, password)}), so it could not be checked that it "
-            "belongs to this certificate; a restore needs the key and its password",
+        return certificates, (
+            f"the private key could not be opened ({_why(search, password)}), so it could not be compared with the "
+            "certificate and does not count: keep the right password as NAME-password, or convert the key to PEM or "
+            "PKCS#12 (PFX) and keep that",
         )
     if search.keys or companion.keys:
         return certificates, ("the private key that is kept with it belongs to another certificate",)

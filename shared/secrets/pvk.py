@@ -44,6 +44,15 @@ def open_pvk(data: bytes, passwords: Iterable[bytes]) -> RSAPrivateKey | None:
     return None
 
 
+def is_locked(data: bytes) -> bool:
+    """It is whole and encrypted: a password may open it."""
+    if len(data) < _HEADER.size or not data.startswith(MAGIC):
+        return False
+    _, _, _, encrypted, salt_bytes, blob_bytes = _HEADER.unpack_from(data)
+    whole = _HEADER.size + salt_bytes + blob_bytes <= len(data) and blob_bytes > _BLOB_HEADER_BYTES + _RSA.size
+    return bool(encrypted) and whole
+
+
 def _rc4(key: bytes, data: bytes) -> bytes:
     """Nothing where this machine's library does not do RC4."""
     try:

@@ -8,6 +8,12 @@ import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from tests.integration.databases.conftest import backup_login
 from tests.integration.secrets.conftest import CANARY, SYSTEM_SECRETS, Site
@@ -141,7 +147,17 @@ def test_a_tde_certificate_that_is_kept_with_its_key_makes_the_point_of_an_encry
     assert (lacking.code, lacking.codes) == (3, ["certificate-not-held"])
     assert site.command("secrets", "put", site.downloaded(certificate, "tde.cer"), "--name", "tde").code == 0
     assert site.back_up().codes == ["certificate-not-held"], "without its private key it restores nothing"
-    assert site.command("secrets", "put", site.downloaded(key, "tde.pem"), "--name", "tde-key").code == 0
+    locked = load_pem_private_key(key, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(CANARY.encode())
+    )
+    put = site.command("secrets", "put", site.downloaded(locked, "tde.pem"), "--name", "tde-key")
+    assert put.code == 0
+    closed = site.back_up()
+    assert closed.codes == ["certificate-not-held"], "nor with a key that may be any"
+    assert "secrets put FILE --name NAME" in closed.reasons[0]["remedy"]
+    assert any("NAME-password" in note for note in site.component(closed)["notes"])
+    password = site.downloaded(CANARY.encode(), "password.txt")
+    assert site.command("secrets", "put", password, "--name", "tde-password").code == 0
     held = site.back_up()
     assert held.code == 0, held.reasons
     assert site.component(held)["kept"]["tde"]["thumbprints"] == [thumbprint_of(certificate)]

@@ -441,18 +441,23 @@ def test_a_key_that_belongs_to_another_certificate_is_none_and_that_is_told(form
 
 @pytest.mark.parametrize("form", [form for form in KEY_FORMS if "locked" in form])
 @pytest.mark.parametrize(("password", "why"), [(None, "not kept as NAME-password"), (b"no", "does not open it")])
-def test_a_key_that_cannot_be_opened_counts_but_that_it_was_not_checked_is_told(
+def test_a_key_that_cannot_be_opened_does_not_count_and_what_to_do_is_told(
     form: str, password: bytes | None, why: str
 ) -> None:
-    found = find_in_file(made("other").der, key=KEY_FORMS[form][0], password=password)
-    assert found.certificates[0].has_key
-    assert "could not be checked that it belongs" in found.notes[0]
-    assert why in found.notes[0]
+    found = find_in_file(made(rsa_key=True).der, key=KEY_FORMS[form][0], password=password)
+    assert not found.certificates[0].has_key
+    (note,) = found.notes
+    assert why in note
+    assert "does not count" in note
+    assert "keep the right password as NAME-password" in note
+    assert "convert the key to PEM or PKCS#12" in note
 
 
 def test_a_locked_key_in_the_file_itself_opens_with_the_password() -> None:
     assert find_in_file(made().pem + LOCKED_KEY, password=CANARY.encode()).notes == ()
-    assert "could not be checked" in find_in_file(made().pem + LOCKED_KEY).notes[0]
+    closed = find_in_file(made().pem + LOCKED_KEY)
+    assert not closed.certificates[0].has_key
+    assert "does not count" in closed.notes[0]
 
 
 def test_a_key_file_that_is_none_is_told() -> None:
@@ -467,10 +472,31 @@ def test_any_other_file_may_be_kept_and_is_neither_certificate_nor_key(content: 
     assert find_in_file(content, key=content, password=content) == Findings()
 
 
-def test_a_pem_key_that_is_damaged_is_still_taken_for_a_key() -> None:
+def test_a_pem_key_that_is_damaged_is_still_told_from_other_files_and_does_not_count() -> None:
     damaged = made().key_pem().replace(b"M", b"N")
     assert find_in_file(damaged).is_key
-    assert find_in_file(made().pem, key=damaged).certificates[0].has_key, "with a note"
+    found = find_in_file(made().pem, key=damaged)
+    assert not found.certificates[0].has_key
+    assert "does not count" in found.notes[0]
+
+
+UNREADABLE_PVKS = {
+    "garbage": PVK_MAGIC + CANARY.encode() * 40,
+    "magic alone": PVK_MAGIC,
+    "cut": KEY_FORMS["PVK"][0][:-1],
+    "locked and cut": KEY_FORMS["PVK, locked"][0][:-1],
+    "locked, with nothing in it": struct.pack("<4sIIIII", PVK_MAGIC, 0, 1, 1, 16, 0) + bytes(16),
+    "not locked, and no key": KEY_FORMS["PVK"][0].replace(b"RSA2", b"RSA1"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE_PVKS)
+def test_a_pvk_that_cannot_be_read_is_no_key(case: str) -> None:
+    content = UNREADABLE_PVKS[case]
+    assert find_in_file(content, password=CANARY.encode()) == Findings()
+    found = find_in_file(made(rsa_key=True).der, key=content, password=CANARY.encode())
+    assert not found.certificates[0].has_key
+    assert "no private key that can be recognised" in found.notes[0]
 
 
 def test_a_broken_certificate_is_passed_over_with_a_note_and_the_others_are_found() -> None:
