@@ -164,7 +164,8 @@ class RecoveryPointRun:
         if "secrets" not in self.begun["requested"]:
             return []
         made = [part["component"] for part in self.parts.get("databases", []) if part["ok"]]
-        return [_Step("look_at_secrets", {"databases": made}, lambda result: self._part("secrets", result))]
+        arguments = {"databases": made, "version": self.begun["secrets_version"]}
+        return [_Step("look_at_secrets", arguments, lambda result: self._part("secrets", result))]
 
     def _part(self, component: str, result: Json) -> list[_Step]:
         self.parts.setdefault(component, []).append(result)

@@ -21,7 +21,7 @@ from shared.secrets.findings import (
     find_in_file,
     find_in_system_secrets,
 )
-from shared.secrets.pairing import DRIFT, FITS, UNKNOWN, Pairing, Seen, judge
+from shared.secrets.pairing import DRIFT, UNKNOWN, Finding, Known, Memory, judge, remember, settle
 from shared.settings import Settings
 from shared.storage.credentials import open_credential
 from shared.storage.key_vault import KeyVaultSecrets
@@ -29,8 +29,10 @@ from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
 
 if TYPE_CHECKING:
-    from shared.databases.users import Earlier, ServiceUsers
+    from shared.databases.users import ServiceUsers
 
+SKEW_SECONDS = 2.0
+"""A clock of the server's that is off by less counts as right."""
 Json = dict[str, Any]
 
 
@@ -126,13 +128,15 @@ class SecretsComponent:
     _certificates: list[tuple[str, Certificate]] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
     _reasons: list[Json] = field(default_factory=list)
-    _at_start: StoredFile | None = None
+    version_at_start: str | None = None
+    """Of SystemSecrets.JSON, when the run began."""
 
     def begin(self) -> None:
         """Read the files that are kept beside SystemSecrets.JSON. What goes wrong is a result: see ``finish``."""
         files = self._secret_files
         try:
-            self._at_start = files.current(SYSTEM_SECRETS)
+            current = files.current(SYSTEM_SECRETS)
+            self.version_at_start = self.version_at_start or (current.version if current else None)
             names = files.kept()
         except LifeboatError as error:
             self._reasons.append(error.as_reason("secrets"))
@@ -169,7 +173,7 @@ class SecretsComponent:
             self._certificates += [(SYSTEM_SECRETS, certificate) for certificate in found.certificates]
             self._notes += [f"SystemSecrets.JSON: {note}" for note in found.notes]
             component |= described(stored) | {
-                "pairing": self._pair(stored, (databases or {}).get("data_time")),
+                "pairing": self._pair(stored, databases or {}),
                 "status": PARTIAL if self._reasons else COMPLETE,
             }
         return component | self._more(), self._reasons
@@ -179,18 +183,21 @@ class SecretsComponent:
         assert self.vault.secrets is not None, "requested only where it is configured"
         return SecretFiles(self.vault.secrets)
 
-    def _pair(self, stored: StoredFile, databases_moment: str | None) -> Json:
-        seen = self._users()
-        pairing = judge(
+    def _pair(self, stored: StoredFile, databases: Json) -> Json:
+        now = datetime.now(UTC)
+        memory = _memory(self.points())
+        seen = self._users(memory)
+        moment = _moment(databases)
+        fresh = judge(
             seen.users,
             seen.hidden,
             uploaded=stored.uploaded,
             confirmed=stored.confirmed,
-            databases_moment=datetime_of(databases_moment) if databases_moment else None,
-            seen=_seen(self.points()),
+            databases_moment=moment,
+            memory=memory,
+            now=now,
         )
-        if pairing.verdict == UNKNOWN:
-            pairing = self._still_drifted(stored) or pairing
+        pairing, finding = settle(fresh, memory, last_word=stored.last_word, now=now)
         if pairing.verdict == DRIFT:
             self._reasons.append(
                 {"component": "secrets", "code": "drift", "message": pairing.detail, "remedy": self._remedy(stored)}
@@ -201,7 +208,7 @@ class SecretsComponent:
             "verdict": pairing.verdict,
             "detail": pairing.detail,
             "rotated": list(pairing.rotated),
-            "databases_moment": databases_moment,
+            "databases_moment": rfc3339_of(moment) if moment else None,
             "users": [
                 {
                     "database": user.database,
@@ -212,29 +219,18 @@ class SecretsComponent:
                 for user in seen.users
             ],
             "hidden": list(seen.hidden),
+            "memory": _to_json(remember(seen.users, memory, finding, last_word=stored.last_word, now=now)),
         }
 
-    def _still_drifted(self, stored: StoredFile) -> Pairing | None:
-        """Drift that was seen stays drift until somebody has spoken, though what showed it cannot be seen any more."""
-        for point in self.points():
-            component = point.components.get("secrets", {})
-            pairing = component.get("pairing") or {}
-            if pairing.get("verdict") == DRIFT and stored.last_word < datetime_of(component["finished"]):
-                return Pairing(DRIFT, str(pairing["detail"]), tuple(pairing["rotated"]))
-            if pairing.get("verdict") in (DRIFT, FITS):
-                return None
-        return None
-
     def _remedy(self, stored: StoredFile) -> str:
-        before = self._at_start
-        if before is not None and before.version != stored.version:
-            return f"Run 'backup' again. What fits the databases in this point is version {before.version}."
+        if self.version_at_start not in (None, stored.version):
+            return f"Run 'backup' again. What fits the databases in this point is version {self.version_at_start}."
         return (
-            "Download the secrets anew in the administrator portal and run 'secrets put'; where nothing was rotated, "
-            "'secrets confirm'."
+            "Download the secrets anew in the administrator portal and run 'secrets put'; where nothing was rotated, or "
+            "an earlier file was put back that fits, 'secrets confirm'."
         )
 
-    def _users(self) -> ServiceUsers:
+    def _users(self, memory: Memory) -> ServiceUsers:
         """App Service's own users, and what of them cannot be seen."""
         from shared.databases.inspection import inspect  # not for a share alone
         from shared.databases.users import ServiceUsers, read_service_users
@@ -242,11 +238,11 @@ class SecretsComponent:
 
         if "databases" not in self.settings.configured():
             return ServiceUsers((), ("the databases are not configured here (LIFEBOAT_SQL_SERVER)",))
-
+        earlier = {user: (known.local, known.modified) for user, known in memory.known.items()}
         try:
             sql = self.settings.databases()
             with connect(sql.server, self.vault)() as connection:
-                return read_service_users(connection, inspect(connection), sql.databases, _earlier(self.points()))
+                return read_service_users(connection, inspect(connection), sql.databases, earlier)
         except LifeboatError as error:
             return ServiceUsers((), (f"the databases cannot be asked: {error}",))
 
@@ -283,24 +279,62 @@ def tell(component: Json, point: str) -> None:
         emit(Event.SECRETS_DRIFT, point=point, rotated=", ".join(pairing["rotated"]))
 
 
-def _earlier(points: Iterable[RecoveryPoint]) -> Earlier:
-    """When users were modified, as the newest point that tells of users says."""
+def _memory(points: Iterable[RecoveryPoint]) -> Memory:
+    """What the newest point that looked has handed on."""
     for point in points:
-        users = point.components.get("secrets", {}).get("pairing", {}).get("users")
-        if users:
-            return {(user["database"], user["name"]): (user["local"], datetime_of(user["modified"])) for user in users}
-    return {}
+        carried = (point.components.get("secrets", {}).get("pairing") or {}).get("memory")
+        if carried:
+            return _from_json(carried)
+    return Memory()
 
 
-def _seen(points: Iterable[RecoveryPoint]) -> Seen | None:
-    """What the newest point saw whose secrets fitted."""
-    for point in points:
-        component = point.components.get("secrets", {})
-        pairing = component.get("pairing") or {}
-        if pairing.get("verdict") == FITS:
-            users = {(user["database"], user["name"]): datetime_of(user["modified"]) for user in pairing["users"]}
-            return Seen(datetime_of(component["finished"]), users)
-    return None
+def _to_json(memory: Memory) -> Json:
+    finding = memory.open
+    return {
+        "at": rfc3339_of(memory.at) if memory.at else None,
+        "known": [
+            {
+                "database": database,
+                "name": name,
+                "local": known.local,
+                "modified": rfc3339_of(known.modified),
+                "highest": rfc3339_of(known.highest),
+            }
+            for (database, name), known in memory.known.items()
+        ],
+        "open": {
+            "at": rfc3339_of(finding.at),
+            "verdict": finding.verdict,
+            "detail": finding.detail,
+            "rotated": list(finding.rotated),
+        }
+        if finding
+        else None,
+    }
+
+
+def _from_json(carried: Json) -> Memory:
+    finding = carried["open"]
+    return Memory(
+        datetime_of(carried["at"]) if carried["at"] else None,
+        {
+            (user["database"], user["name"]): Known(
+                user["local"], datetime_of(user["modified"]), datetime_of(user["highest"])
+            )
+            for user in carried["known"]
+        },
+        Finding(datetime_of(finding["at"]), finding["verdict"], finding["detail"], tuple(finding["rotated"]))
+        if finding
+        else None,
+    )
+
+
+def _moment(databases: Json) -> datetime | None:
+    """The earliest that a backup of the same point stands for, on our own clock: the record has the server's."""
+    if "data_time" not in databases:
+        return None
+    skew = (databases.get("server") or {}).get("clock_skew_seconds") or 0.0
+    return datetime_of(databases["data_time"]) - timedelta(seconds=skew if abs(skew) >= SKEW_SECONDS else 0)
 
 
 def described(stored: StoredFile) -> Json:

@@ -110,12 +110,13 @@ def begin(settings: Settings, run: str, request: Json) -> Json:
     databases = settings.databases() if "databases" in scope.requested else None
     with _open(settings, run) as opened:
         held: Sequence[str] = ()
-        if "secrets" in scope.requested:
+        version: str | None = None
+        if opened.vault.secrets is not None and {"databases", "secrets"} & set(scope.requested):
             from shared.recovery_point.secrets import SecretsComponent  # not for a share alone
 
             secrets = SecretsComponent(settings, opened.vault, opened.catalog.earlier)
             secrets.begin()
-            held = sorted(secrets.held_certificates)
+            held, version = sorted(secrets.held_certificates), secrets.version_at_start
         if "share" in scope.requested:
             open_share(opened.vault, settings.share())  # what is wrong with its settings is told before anything
         lock = acquire(opened.repository, exclusive=False, hostname=f"run {run}")
@@ -127,6 +128,7 @@ def begin(settings: Settings, run: str, request: Json) -> Json:
         "databases": list(databases.databases) if databases else [],
         "own_log_chain": databases.own_log_chain if databases else False,
         "held": held,
+        "secrets_version": version,
     }
 
 
@@ -195,16 +197,16 @@ def back_up_database(settings: Settings, run: str, *, name: str, held: Sequence[
 
 
 @_failures_are_values
-def look_at_secrets(settings: Settings, run: str, *, databases: Sequence[str]) -> Json:
-    """``databases`` names what ``back_up_database`` has left."""
+def look_at_secrets(settings: Settings, run: str, *, databases: Sequence[str], version: str | None) -> Json:
+    """``databases`` names what ``back_up_database`` has left, ``version`` what was current when the run began."""
     from shared.recovery_point.secrets import SecretsComponent
 
     with _open(settings, run) as opened:
         made = [opened.runs.load(name)["component"] for name in databases]
-        moments = sorted(component["data_time"] for component in made if "data_time" in component)
-        secrets = SecretsComponent(settings, opened.vault, opened.catalog.earlier)
+        earliest = min((each for each in made if "data_time" in each), key=lambda each: each["data_time"], default=None)
+        secrets = SecretsComponent(settings, opened.vault, opened.catalog.earlier, version_at_start=version)
         secrets.begin()
-        component, reasons = secrets.finish({"data_time": moments[0]} if moments else None)
+        component, reasons = secrets.finish(earliest)
         kept = opened.runs.keep(run, "secrets", {"component": component, "reasons": reasons})
     return {"component": kept, "status": component["status"]}
 

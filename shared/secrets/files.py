@@ -40,6 +40,7 @@ _TAG, _TAG_VALUE = "lifeboat", "file"
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,79}\Z")
 _LOOKS_LIKE_A_PART = re.compile(r"-part-\d+\Z")
 _LONGEST_TAG = 256
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,21 @@ class SecretFiles:
         current = self._readable(secret)
         if current is not None and current.sha256 == sha256:
             return current, False
+        first = self._first_upload(secret, sha256)
         coded = base64.b64encode(zlib.compress(content, 9)).decode("ascii")
         parts = []
         for number, part in enumerate(_pieces(coded), 1):
             made = self.store.set(_part(secret, number), part, {_TAG: "part"}, content_type=PART_CONTENT_TYPE)
             parts.append(made.version)
         manifest = {"format": _FORMAT, "sha256": sha256, "size_bytes": len(content), "parts": parts}
-        tags = _tags(StoredFile(secret, "", sha256, len(content), filename[-_LONGEST_TAG:], now))
+        name = filename[-_LONGEST_TAG:]
+        made_of = StoredFile(secret, "", sha256, len(content), name, first or now, now if first else None)
         made = self.store.set(
-            secret, orjson.dumps(manifest).decode(), tags, content_type=CONTENT_TYPE, expires=_after(now, remind_after)
+            secret,
+            orjson.dumps(manifest).decode(),
+            _tags(made_of),
+            content_type=CONTENT_TYPE,
+            expires=_after(now, remind_after),
         )
         return _stored(made), True
 
@@ -157,12 +164,20 @@ class SecretFiles:
         return content
 
     def _readable(self, secret: str) -> StoredFile | None:
-        """The current version; None also where it cannot be read back, by us or by anybody: then the same bytes are
-        worth a new version."""
+        """The current version; None also where nobody can read it back: then the same bytes are worth a new version."""
         try:
             return self.read(secret)[0]
-        except (Damaged, NoSecrets, StorageForbidden):
+        except (Damaged, NoSecrets):
             return None
+        except StorageForbidden:
+            if any(each.name == secret and not each.enabled for each in self.store.names()):
+                return None  # somebody has disabled it
+            raise
+
+    def _first_upload(self, secret: str, sha256: str) -> datetime | None:
+        """When these bytes first came, as an earlier version tells: bytes of before a rotation are no news of it."""
+        same = [each for each in self.store.versions(secret) if each.tags.get("sha256") == sha256]
+        return min((_time(each.tags, "uploaded") or each.created for each in same), default=None)
 
     def _tag(self, file: StoredFile, expires: datetime | None) -> StoredFile:
         self.store.set_tags(file.secret, file.version, _tags(file), expires=expires)
@@ -178,7 +193,7 @@ def secret_of(name: str | None) -> str:
             f"{name!r} is no name for a file in the Key Vault",
             remedy="Use up to 80 letters, digits and hyphens, no hyphen first, and no -part-01 at the end.",
         )
-    return _PREFIX + name
+    return _PREFIX + name.lower()  # a Key Vault does not tell upper and lower case apart
 
 
 def no_secrets(secret: str, version: str | None = None) -> NoSecrets:
@@ -266,10 +281,16 @@ def _stored(found: Secret) -> StoredFile:
         str(manifest["sha256"]),
         size,
         tags.get("filename", found.name),
-        _time(tags, "uploaded") or found.created,
+        _uploaded(found),
         _time(tags, "refreshed"),
         _time(tags, "confirmed"),
     )
+
+
+def _uploaded(found: Secret) -> datetime:
+    """By our own clock, to the microsecond; by the service's where ours was far off, which is in whole seconds."""
+    told = _time(found.tags, "uploaded")
+    return told if told is not None and told <= found.created + _CLOCKS_DIFFER else found.created
 
 
 def _time(tags: Mapping[str, str], name: str) -> datetime | None:

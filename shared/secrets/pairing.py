@@ -11,11 +11,12 @@ seen, and the age of the last word is told. Where the users cannot be seen the v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
 FITS, DRIFT, UNKNOWN = "fits", "drift", "unknown"
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 class ModifiedUser(Protocol):
@@ -33,13 +34,43 @@ class ModifiedUser(Protocol):
         ...
 
 
+class SeenUser(ModifiedUser, Protocol):
+    @property
+    def local(self) -> str:
+        """The same as the server told it, in its own local time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What an earlier recovery point saw, whose secrets fitted."""
+class Known:
+    """A user as earlier points saw it."""
+
+    local: str
+    """When it was modified, as the server told it."""
+    modified: datetime
+    highest: datetime
+    """The latest that ``modified`` ever was, since somebody last answered a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What speaks against the secrets until somebody has spoken: new bytes, or a confirmation, after ``at``."""
 
     at: datetime
-    users: Mapping[tuple[str, str], datetime]
-    """(database, name) -> when it was modified."""
+    verdict: str
+    detail: str
+    rotated: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is handed on from recovery point to recovery point."""
+
+    at: datetime | None = None
+    """When users were last seen; None: never."""
+    known: Mapping[tuple[str, str], Known] = field(default_factory=dict)
+    """By database and name."""
+    open: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +81,8 @@ class Pairing:
     """For people."""
     rotated: tuple[str, ...] = ()
     """``database.user``, of each that speaks against it."""
+    lasting: bool = False
+    """It holds until somebody has spoken, whatever is seen later."""
 
 
 def judge(
@@ -59,10 +92,11 @@ def judge(
     uploaded: datetime,
     confirmed: datetime | None,
     databases_moment: datetime | None = None,
-    seen: Seen | None = None,
+    memory: Memory | None = None,
+    now: datetime | None = None,
 ) -> Pairing:
     """``hidden``: what could not be seen, in sentences. ``databases_moment``: the earliest moment that a backup of a
-    database in the same recovery point stands for; None where there is none."""
+    database in the same recovery point stands for, by the clock that uploads are told by; None where there is none."""
     last_word = max(uploaded, confirmed) if confirmed else uploaded
     said = "confirmed" if confirmed and confirmed > uploaded else "uploaded"
     since = [user for user in users if user.modified > last_word]
@@ -72,16 +106,18 @@ def judge(
             f"the secrets were rotated and not saved again: {_named(since)}, and SystemSecrets.JSON was last {said} at "
             f"{_time(last_word)}",
             _names(since),
+            lasting=True,
         )
-    if seen is not None and last_word < seen.at:  # nobody has said anything since
-        back = [user for user in users if user.modified < seen.users.get((user.database, user.name), user.modified)]
-        if back:
-            return Pairing(
-                DRIFT,
-                f"the databases were brought back to before a rotation: {_named(back)}, and later in what was "
-                f"seen at {_time(seen.at)}; to them belongs the SystemSecrets.JSON of then",
-                _names(back),
-            )
+    if memory is not None and (back := _brought_back(users, memory, last_word)):
+        answered = memory.at is not None and last_word > memory.at
+        return Pairing(
+            UNKNOWN if answered else DRIFT,
+            f"databases were brought back to before a rotation: {_named(back)}, which was later when it was last looked "
+            "at; to them belongs the SystemSecrets.JSON of then"
+            + (f"; whether that was {said} at {_time(last_word)} cannot be told" if answered else ""),
+            _names(back),
+            lasting=True,
+        )
     if databases_moment is not None:
         between = [user for user in users if user.modified > databases_moment]
         if between:
@@ -97,6 +133,12 @@ def judge(
                 f"SystemSecrets.JSON was uploaded at {_time(uploaded)}, while this point was made: whether it is "
                 f"that of the databases, backed up at {_time(databases_moment)}, cannot be told",
             )
+    if now is not None and last_word > now + CLOCKS_DIFFER:
+        return Pairing(
+            UNKNOWN,
+            f"SystemSecrets.JSON was {said} at {_time(last_word)}, which is yet to come: some clock is wrong, "
+            "and a change in between cannot be told",
+        )
     if hidden:
         return Pairing(UNKNOWN, "; ".join(hidden))
     if not users:
@@ -107,6 +149,46 @@ def judge(
         f"no password of App Service's {len(users)} users was changed since {_time(newest)}, and SystemSecrets.JSON "
         f"was last {said} at {_time(last_word)}. Rotated keys, certificates and system credentials cannot be seen",
     )
+
+
+def settle(fresh: Pairing, memory: Memory, *, last_word: datetime, now: datetime) -> tuple[Pairing, Finding | None]:
+    """The verdict that counts, and what stays open for the next point.
+
+    A finding stays open until somebody has spoken, though what showed it is gone: a user that was dropped, a database
+    that is not backed up any more, a right that was taken.
+    """
+    before = memory.open if memory.open is not None and last_word <= memory.open.at else None
+    if fresh.lasting and (before is None or fresh.verdict == DRIFT):
+        at = before.at if before is not None else now
+        return fresh, Finding(at, fresh.verdict, fresh.detail, fresh.rotated)
+    if before is not None and fresh.verdict != DRIFT:
+        return Pairing(before.verdict, before.detail, before.rotated, lasting=True), before
+    return fresh, before
+
+
+def remember(
+    users: Sequence[SeenUser], memory: Memory, finding: Finding | None, *, last_word: datetime, now: datetime
+) -> Memory:
+    """What the next point is handed."""
+    answered = memory.open is not None and last_word > memory.open.at
+    known = dict(memory.known)
+    for user in users:
+        before = known.get((user.database, user.name))
+        highest = user.modified if before is None or answered else max(before.highest, user.modified)
+        known[user.database, user.name] = Known(user.local, user.modified, highest)
+    return Memory(now if users else memory.at, known, finding)
+
+
+def _brought_back(users: Sequence[ModifiedUser], memory: Memory, last_word: datetime) -> list[ModifiedUser]:
+    """Users whose last change is older than it was. Once somebody has answered for it, it is as it should be."""
+    if memory.open is not None and last_word > memory.open.at:
+        return []
+    known = memory.known
+    return [
+        user
+        for user in users
+        if (user.database, user.name) in known and user.modified < known[user.database, user.name].highest
+    ]
 
 
 def _named(users: Sequence[ModifiedUser]) -> str:

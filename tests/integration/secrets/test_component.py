@@ -72,6 +72,50 @@ def test_31_secrets_that_were_rotated_and_not_saved_again_make_the_point_partial
     assert site.component(cleared)["pairing"]["verdict"] == "fits"
 
 
+def test_drift_is_not_cleared_by_bytes_that_were_here_before_nor_by_taking_away_what_shows_it(site: Site) -> None:
+    site.put()
+    site.put(SYSTEM_SECRETS + b" ")
+    site.rotate()
+    assert site.back_up().codes == ["drift"]
+    assert site.put().json["new"], "another version is current"
+    assert site.back_up().codes == ["drift"]
+    site.bench.server.execute(HOSTING, f"DROP USER [{OPERATIONS}]")
+    assert site.back_up().codes == ["drift"]
+    site.put(SYSTEM_SECRETS + b"  ")
+    assert site.back_up().code == 0
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_server_whose_clock_is_wrong_is_judged_by_ours(site: Site, skew: timedelta) -> None:
+    site.bench.server.instance.clock.skew = skew
+    site.rotate()
+    site.put()
+    answer = site.back_up()
+    assert (answer.code, site.component(answer)["pairing"]["verdict"]) == (0, "fits"), answer.reasons
+    finish = SecretsComponent.finish
+
+    def rotated_first(component: SecretsComponent, databases: dict[str, Any] | None) -> Any:
+        site.rotate()
+        put_secrets(Settings.from_environment(), SYSTEM_SECRETS + b" ", filename="SystemSecrets.JSON")
+        return finish(component, databases)
+
+    site.bench.monkeypatch.setattr(SecretsComponent, "finish", rotated_first)
+    assert site.back_up().codes == ["drift"]
+
+
+def test_one_database_that_is_away_for_one_point_does_not_move_the_others_times(site: Site) -> None:
+    server = site.bench.server
+    server.set_time_zone(120)
+    site.rotate()
+    site.put()
+    assert site.back_up().code == 0
+    site.command.set(SQL_DATABASES="appservice_metering")
+    site.back_up("--without", HOSTING, "--without", "master")
+    site.command.set(SQL_DATABASES="appservice_hosting,appservice_metering,master")
+    server.set_time_zone(60)
+    assert site.back_up().codes == []
+
+
 def test_a_confirmation_clears_the_drift(site: Site) -> None:
     site.put()
     site.rotate()
@@ -212,7 +256,10 @@ def test_databases_that_were_restored_to_before_a_rotation_do_not_pass_for_fitti
         assert (answer.code, answer.codes) == (3, ["drift"]), answer.reasons
         assert "brought back" in answer.reasons[0]["message"]
     site.put(SYSTEM_SECRETS)
-    assert site.back_up().code == 0
+    assert site.back_up().codes == ["drift"], "these bytes are not new: they are those of before"
+    assert site.command("secrets", "confirm").code == 0
+    for _ in range(2):
+        assert site.back_up().code == 0
 
 
 def test_certificates_that_expire_soon_are_named(site: Site) -> None:

@@ -63,7 +63,9 @@ class Engine:
 
     def secrets(self) -> None:
         made = [part["component"] for part in self.parts["databases"] if part["ok"]]
-        self.parts["secrets"] = [self.call(steps.look_at_secrets, databases=made)]
+        self.parts["secrets"] = [
+            self.call(steps.look_at_secrets, databases=made, version=self.begun["secrets_version"])
+        ]
 
     def record(self) -> Json:
         return self.call(steps.record, request=self.request, begun=self.begun, parts=self.parts, caller="somebody")
