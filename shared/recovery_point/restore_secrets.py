@@ -143,18 +143,16 @@ def refuse_existing(path: Path) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read (mode 0600; on Windows as the folder says), whole or not at all.
+    """Write a file that only its owner can read (mode 0600; on Windows as the folder says), whole or not at all; on a
+    file system without hard links, who ends this process meanwhile can leave a part.
 
     ``TargetError`` where it cannot be written, or has come into being since: nothing is written over.
     """
     temporary = path.absolute().with_name(f".lifeboat-{secrets.token_hex(8)}")
     try:
         try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            _name_it(temporary, path)
+            _write_new(temporary, content)
+            _name_it(temporary, path, content)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -164,7 +162,21 @@ def write_private(path: Path, content: bytes) -> None:
         ) from error
 
 
-def _name_it(temporary: Path, path: Path) -> None:
+def _write_new(path: Path, content: bytes) -> None:
+    """Nothing is left of it where it cannot be written. ``FileExistsError``."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _name_it(temporary: Path, path: Path, content: bytes) -> None:
     """Give the file its name, unless that is taken. ``FileExistsError``."""
     if os.name == "nt":
         temporary.rename(path)  # refuses a name that is taken
@@ -173,10 +185,8 @@ def _name_it(temporary: Path, path: Path) -> None:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links
-        if os.path.lexists(path):
-            raise FileExistsError(17, "the file exists") from None
-        temporary.rename(path)
+    except OSError:  # a file system without hard links, where a rename could write over what came in meanwhile
+        _write_new(path, content)
 
 
 def _holds(point: RecoveryPoint, name: str | None) -> bool:
