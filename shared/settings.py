@@ -397,7 +397,7 @@ class Settings:
 
     def _text(self, name: str) -> str | None:
         value = self.values.get(PREFIX + name)
-        if value and value.startswith("@Microsoft.KeyVault("):
+        if value and value.lstrip().lower().startswith("@microsoft.keyvault("):
             raise SettingsError(
                 f"{PREFIX}{name} is a Key Vault reference that nobody has resolved",
                 remedy="In Azure: give the app's identity the right to get that secret. On your own machine: set "

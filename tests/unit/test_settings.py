@@ -335,3 +335,24 @@ def test_no_secret_of_the_databases_is_in_a_settings_text() -> None:
     )
 
     assert "hush" not in repr(texts)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "@Microsoft.KeyVault(SecretUri=https://kv.example/secrets/x)",
+        "@microsoft.keyvault(SecretUri=https://kv.example/secrets/x)",
+        "  @Microsoft.KEYVAULT(VaultName=kv;SecretName=x)",
+        "\n\t@Microsoft.KeyVault(SecretUri=https://kv.example/secrets/x)",
+    ],
+)
+def test_a_reference_that_nobody_resolved_is_refused_however_it_is_written(reference: str) -> None:
+    error = wrong("SHARE_PASSWORD", lambda: share(SHARE_PASSWORD=reference))
+
+    assert "Key Vault reference" in str(error)
+    assert "kv" not in str(error)
+
+
+@pytest.mark.parametrize("password", ["Microsoft.KeyVault(x)", " @Microsoft", "x@Microsoft.KeyVault(x)"])
+def test_what_only_looks_a_little_like_a_reference_is_a_value_as_it_is(password: str) -> None:
+    assert share(SHARE_PASSWORD=password).password == password
