@@ -17,6 +17,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,13 +106,16 @@ class FunctionsWorker:
     """The worker with one app loaded. ``functions`` is by name; leaving the block forgets the app's modules.
 
     Settings are this process's environment, as they are in Azure. One worker at a time. As in the real worker there is
-    one event loop, which all invocations share; they may come from several threads at once.
+    one event loop, which all invocations share; they may come from several threads at once. Leaving the block waits for
+    functions that run in threads, and cancels those that are awaited: their callers get ``CancelledError``.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.functions: dict[str, FunctionFound] = {}
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._open = True
 
     def __enter__(self) -> FunctionsWorker:
         import azure_functions_runtime as library
@@ -139,6 +143,8 @@ class FunctionsWorker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._lock:
+            self._open = False
         self._library.stop_threadpool_executor()
         self._stop_loop()
         sys.path.remove(str(self._folder))
@@ -214,7 +220,12 @@ class FunctionsWorker:
     def _send(self, handler: Any, **content: Any) -> Any:
         properties = {"host": "127.0.0.1", "protos": _Messages()}
         handled: Coroutine[Any, Any, Any] = handler(Message(request=Message(**content), properties=properties))
-        return asyncio.run_coroutine_threadsafe(handled, self._loop).result()
+        with self._lock:
+            if not self._open:
+                handled.close()
+                raise CancelledError
+            future = asyncio.run_coroutine_threadsafe(handled, self._loop)
+        return future.result()
 
     def _stop_loop(self) -> None:
         """What is still awaited is cancelled. What Durable's client keeps open lives in the loop, and ends there."""

@@ -70,13 +70,23 @@ def test_a_second_start_of_a_running_id_is_refused_in_the_extensions_words(host:
     assert host.keyed("POST", "/api/runs/approval/one").status == 202
     answer = host.keyed("POST", "/api/runs/approval/one")
     assert answer.status == 409
-    assert b"An Orchestration instance with the status " in answer.body
+    assert answer.body.startswith(b"{'Message': 'An Orchestration instance with the status ")
 
 
-def test_an_unknown_orchestrator_is_refused(host: DurableHost) -> None:
+def test_version_2_of_the_extension_refuses_with_the_exceptions_type(marks: Marks, tmp_path: Path) -> None:
+    with DurableHost(SAMPLE, tmp_path / "hub", extension=2) as host:
+        host.start("approval", instance_id="one")
+        answer = host.keyed("POST", "/api/runs/approval/one")
+        assert answer.status == 409
+        assert b"DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException" in answer.body
+        unknown = host.keyed("POST", "/api/runs/nothing")
+        assert (unknown.status, unknown.body[:31]) == (400, b"The function 'nothing' doesn't ")
+
+
+def test_an_unknown_orchestrator_makes_a_run_that_fails(host: DurableHost) -> None:
     answer = host.keyed("POST", "/api/runs/nothing")
-    assert answer.status == 400
-    assert answer.body.startswith(b"The function 'nothing' doesn't exist")
+    assert answer.status == 202
+    assert "The function 'nothing' doesn't exist" in host.wait(answer.json()["id"]).output
 
 
 def test_events_and_termination_over_http(host: DurableHost) -> None:
@@ -137,7 +147,7 @@ def test_timers_fire_on_time_and_late(host: DurableHost) -> None:
 
 def test_a_timer_whose_function_raises_is_told(host: DurableHost) -> None:
     host.start("approval", instance_id="nightly")
-    with pytest.raises(WorkerRefused, match="OrchestrationAlreadyExists"):
+    with pytest.raises(WorkerRefused, match="already exists"):
         host.timer("nightly")
 
 

@@ -159,9 +159,9 @@ def test_a_fixed_id_is_refused_while_it_runs_and_free_afterwards(host: DurableHo
     assert host.wait("the-run").output == {"total": 0}
 
 
-def test_an_orchestrator_that_is_not_there_is_refused(host: DurableHost) -> None:
-    with pytest.raises(BadArgument, match="no_such_thing"):
-        host.start("no_such_thing")
+def test_an_id_that_is_none_is_refused(host: DurableHost) -> None:
+    with pytest.raises(BadArgument, match="must not contain"):
+        host.start("fan", 1, instance_id="a/b")
 
 
 def test_terminating_frees_the_id_and_stops_nothing(host: DurableHost, marks: Marks) -> None:

@@ -29,7 +29,8 @@ class DurableHost(TaskHub):
     on where the last one was, however that ended. With ``processes`` each worker is a process of its own, which
     ``kill_worker`` and ``kill`` end with SIGKILL; without, there is one, in this process. ``environment`` are the app's
     settings (in this process: what is set when the block is entered). A killed worker's activities start again
-    ``visibility_timeout`` seconds later, by the host's clock.
+    ``visibility_timeout`` seconds later, by the host's clock. ``extension`` 3 and 2 differ in how a start is refused:
+    the one answers 409 (400) with a message alone, the other 500 (400) with the exception's type.
 
     Time: ``now()`` is real time plus what was jumped over. ``wait`` and ``settle`` jump to the next due timer, or item
     that gets visible, when nothing else is left to do, so nothing is ever slept for.
@@ -46,10 +47,12 @@ class DurableHost(TaskHub):
         processes: bool = False,
         environment: Mapping[str, str] | None = None,
         visibility_timeout: float = 300.0,
+        extension: int = 3,
     ) -> None:
         if workers > 1 and not processes:
             raise ValueError("several workers are processes: the worker library runs one app in a process")
-        super().__init__(store, HostFile.read(folder), self._new_worker, timedelta(seconds=visibility_timeout))
+        hidden = timedelta(seconds=visibility_timeout)
+        super().__init__(store, HostFile.read(folder), self._new_worker, hidden, extension)
         self._folder = folder
         self._processes = processes
         self._wanted = workers

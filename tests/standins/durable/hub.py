@@ -94,11 +94,17 @@ class TaskHub:
     """What ``DurableHost`` says of orchestrations. One lock; a thread for turns, one for each activity under way."""
 
     def __init__(
-        self, store: Path, file: HostFile, new_worker: Callable[[], Worker], visibility_timeout: timedelta
+        self,
+        store: Path,
+        file: HostFile,
+        new_worker: Callable[[], Worker],
+        visibility_timeout: timedelta,
+        extension: int,
     ) -> None:
         self._store_folder = store
         self._file = file
         self._visibility_timeout = visibility_timeout
+        self.extension = extension
         self.functions: dict[str, FunctionFound] = {}
         self.failures: list[tuple[str, str]] = []
         """Function and text of every invocation that raised."""
@@ -145,7 +151,8 @@ class TaskHub:
     # -- instances, from the test's side
 
     def start(self, orchestrator: str, input_: Any = None, instance_id: str | None = None) -> str:
-        """As the SDK's ``start_new``. ``AlreadyExists``, ``BadArgument``."""
+        """As the SDK's ``start_new``. ``AlreadyExists``, ``BadArgument``. Of an orchestrator that is not there, version
+        3 of the extension makes an instance that fails."""
         serialised = None if input_ is None else json.dumps(json.dumps(input_))
         return self.start_serialised(orchestrator, serialised, instance_id)
 
@@ -169,7 +176,7 @@ class TaskHub:
 
     def start_serialised(self, name: str, input_: str | None, instance_id: str | None) -> str:
         with self._changed:
-            if not self._exists(name, "Orchestrator"):
+            if self.extension < 3 and not self._exists(name, "Orchestrator"):
                 raise BadArgument(NO_FUNCTION.format(name=name, kind="orchestrator"))
             id_ = instance_id or uuid.uuid4().hex
             if id_.startswith("@") or any(char in FORBIDDEN_IN_IDS or not char.isprintable() for char in id_):
@@ -414,12 +421,7 @@ class TaskHub:
             execution_id = instance.execution_id
             new = [event(EventType.ORCHESTRATOR_STARTED, self.now()), *arrived]
             history = [*instance.history, *new]
-        function = self._function_of(instance.name, "orchestrationTrigger", "orchestration")
-        assert function is not None
-        call = Call(function.name, self._context(instance, history, replaying=bool(instance.history)))
-        state, again = self._state_of(self._pool.call(call)), self._state_of(self._pool.call(call))
-        if state != again:
-            self._tell(f"{instance.name} wants two things after one history:\n{state}\n{again}", history)
+        state = self._ask(instance, history)
         try:
             outcome = Replay(instance.name, execution_id, state, self._exists).outcome(history)
         except HistoryDiffers as differs:
@@ -434,6 +436,17 @@ class TaskHub:
             del instance.inbox[: len(arrived)]
             self._commit(instance, history, new, state, outcome)
             self._dispatch()
+
+    def _ask(self, instance: Instance, history: list[Json]) -> State:
+        """What the orchestrator wants, asked twice."""
+        function = self._function_of(instance.name, "orchestrationTrigger", "orchestration")
+        if function is None:
+            return State([], False, None, NO_FUNCTION.format(name=instance.name, kind="orchestrator"), "", None)
+        call = Call(function.name, self._context(instance, history, replaying=bool(instance.history)))
+        state, again = self._state_of(self._pool.call(call)), self._state_of(self._pool.call(call))
+        if state != again:
+            self._tell(f"{instance.name} wants two things after one history:\n{state}\n{again}", history)
+        return state
 
     def _context(self, instance: Instance, history: list[Json], *, replaying: bool) -> str:
         """What ``OrchestrationTriggerAttributeBindingProvider`` makes of the extension's context."""
@@ -467,7 +480,10 @@ class TaskHub:
         return State(actions[0], content["isDone"], content.get("output"), error, details, content.get("customStatus"))
 
     def _tell(self, text: str, history: list[Json]) -> None:
+        """Unless the host is being closed: then workers answer anything."""
         with self._changed:
+            if self._closed:
+                return
             self._wrong.append(NotDeterministic(f"{text}\n{json.dumps(history, indent=1)}"))
 
     def _commit(self, instance: Instance, history: list[Json], new: list[Json], state: State, outcome: Outcome) -> None:

@@ -28,6 +28,9 @@ class BadArgument(Exception):
 class Hub(Protocol):
     """What the API needs of the host."""
 
+    extension: int
+    """The extension's major version, 2 or 3."""
+
     def start_serialised(self, name: str, input_: str | None, instance_id: str | None) -> str: ...
 
     def instance(self, instance_id: str) -> Instance | None: ...
@@ -125,13 +128,18 @@ class Management:
         """``path`` is what follows the base."""
         try:
             return self._route(method, [unquote(part) for part in path.strip("/").split("/")], query, headers, body)
-        except BadArgument as wrong:
+        except (BadArgument, AlreadyExists) as wrong:
+            if self._hub.extension >= 3:
+                return as_json({"Message": str(wrong)}, 400 if isinstance(wrong, BadArgument) else 409)
+            return self._as_version_2(wrong)
+
+    def _as_version_2(self, wrong: BadArgument | AlreadyExists) -> HttpAnswer:
+        if isinstance(wrong, BadArgument):
             return _failure(
                 400, "One or more of the arguments submitted is incorrect", wrong, "System.ArgumentException"
             )
-        except AlreadyExists as wrong:
-            kind = "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException"
-            return _failure(500, "Something went wrong while processing your request", wrong, kind)
+        kind = "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException"
+        return _failure(500, "Something went wrong while processing your request", wrong, kind)
 
     def _route(
         self, method: str, parts: list[str], query: Mapping[str, str], headers: Mapping[str, str], body: bytes

@@ -30,7 +30,7 @@ async def start(req: func.HttpRequest, client: df.DurableOrchestrationClient) ->
     try:
         started = await client.start_new(req.route_params["kind"], req.route_params.get("id"), given)
     except Exception as error:
-        taken = "OrchestrationAlreadyExistsException" in str(error)
+        taken = "already exists" in str(error)
         return func.HttpResponse(str(error), status_code=409 if taken else 400)
     answer: func.HttpResponse = client.create_check_status_response(req, started)
     return answer
