@@ -71,7 +71,6 @@ class ShareSettings:
     """Fraction of the files that may be gone before the run fails."""
     look_every_seconds: int
     """How often files that only seem unchanged are opened."""
-    lock_wait_seconds: int
 
     @property
     def folder(self) -> Path | None:
@@ -138,7 +137,6 @@ class DatabasesSettings:
     statement_limit_seconds: int
     """What a BACKUP, RESTORE or CHECKDB may take before it is cancelled."""
     compression: bool
-    lock_wait_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +196,6 @@ class Settings:
             previous_version_max_age_seconds=self._duration("SHARE_PREVIOUS_VERSION_MAX_AGE", "26h"),
             max_shrink=self._fraction("SHARE_MAX_SHRINK", 0.5),
             look_every_seconds=self._duration("SHARE_LOOK_EVERY", "24h"),
-            lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
         )
 
     def sql_mode(self, default: str = "url") -> str:
@@ -222,7 +219,6 @@ class Settings:
             full_every_seconds=self._duration("SQL_FULL_EVERY", "7d"),
             statement_limit_seconds=self.statement_limit_seconds(),
             compression=self._boolean("SQL_COMPRESSION", mode == "url"),
-            lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
         )
 
     def database_names(self) -> tuple[str, ...]:
@@ -319,8 +315,12 @@ class Settings:
             shards=self._count("SHARDS", 16),
             window=self._count("WINDOW", 8),
             shard_budget_seconds=self._duration("SHARD_BUDGET", "4m"),
-            lock_wait_seconds=self._duration("LOCK_WAIT", "30m"),
+            lock_wait_seconds=self.lock_wait_seconds(),
         )
+
+    def lock_wait_seconds(self) -> int:
+        """How long a backup waits for another's exclusive lock."""
+        return self._duration("LOCK_WAIT", "30m")
 
     def rpo_seconds(self) -> dict[str, int]:
         """How old the newest good backup of each component may be."""

@@ -49,6 +49,7 @@ class Backup:
         scope = scope_of(self.settings, self.request)
         share = self.settings.share() if "share" in scope.requested else None
         sql = self.settings.databases() if "databases" in scope.requested else None
+        wait = self.settings.lock_wait_seconds()
         began = time.monotonic()
         now = datetime.now(UTC)
         with Vault(self.settings.vault()) as vault, ExitStack() as closing:
@@ -57,7 +58,6 @@ class Backup:
             catalog = Catalog(vault.records)
             refuse_unknown(catalog, self.request)
             repository, history = open_for_backup(vault, catalog, new_repository=self.request.new_repository)
-            wait = (share or sql or _Impatient()).lock_wait_seconds
             with HeldLock(repository, exclusive=False, hostname=platform.node(), wait_seconds=wait) as lock:
                 if ahead and ahead.is_stale():
                     ahead.scan.close()
@@ -176,11 +176,6 @@ class Backup:
             components["secrets"], why["secrets"] = secrets.finish(components.get("databases"))
         ordered = {name: components[name] for name in requested}
         return ordered, [reason for name in requested for reason in why[name]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Impatient:
-    lock_wait_seconds: int = 0
 
 
 class _Beside:

@@ -20,13 +20,13 @@ def share(**values: str) -> ShareSettings:
     ("text", "seconds"), [("90s", 90), ("15m", 900), ("26h", 93_600), ("30d", 2_592_000), ("0s", 0)]
 )
 def test_durations(text: str, seconds: int) -> None:
-    assert share(LOCK_WAIT=text).lock_wait_seconds == seconds
+    assert Settings.from_environment({"LIFEBOAT_LOCK_WAIT": text}).lock_wait_seconds() == seconds
 
 
 @pytest.mark.parametrize("text", ["90", "s", "1.5h", "-1s", "1w", "1 h", "1H", "١s ago", "1h30m"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        share(LOCK_WAIT=text)
+        Settings.from_environment({"LIFEBOAT_LOCK_WAIT": text}).lock_wait_seconds()
 
     assert caught.value.setting == "LIFEBOAT_LOCK_WAIT"
     assert "26h" in caught.value.remedy
@@ -56,7 +56,7 @@ def test_lists_are_separated_by_commas() -> None:
 
 
 def test_an_empty_setting_counts_as_absent() -> None:
-    assert share(SHARE_EXCLUDE="", LOCK_WAIT="").lock_wait_seconds == 1800
+    assert share(SHARE_EXCLUDE="", SHARE_LOOK_EVERY="").look_every_seconds == 86_400
     assert Settings.from_environment({"LIFEBOAT_SHARE_URL": ""}).configured() == []
 
 
@@ -65,7 +65,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
     assert (settings.include, settings.exclude, settings.tolerate) == ((), (), ())
     assert (settings.previous_version, settings.max_shrink) == ("off", 0.5)
-    assert settings.lock_wait_seconds == 30 * 60
+    assert Settings.from_environment({}).lock_wait_seconds() == 30 * 60
     vault = Settings.from_environment({"LIFEBOAT_VAULT_URL": "https://vault.example/"}).vault()
     assert (vault.url, vault.key, vault.api_version) == ("https://vault.example", None, "2025-11-05")
 
@@ -163,7 +163,6 @@ def test_defaults_of_the_databases_are_those_of_the_contract() -> None:
 
     assert settings.databases == ("appservice_hosting", "appservice_metering", "master")
     assert (settings.mode, settings.own_log_chain) == ("url", False)
-    assert settings.lock_wait_seconds == 30 * 60
     assert (settings.full_every_seconds, settings.statement_limit_seconds) == (7 * 86_400, 8 * 3600)
     server = settings.server
     assert (server.server, server.username, server.password) == ("sql.local", "lifeboat", None)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from shared.recovery_point import backup
 from shared.recovery_point.secrets import SecretsComponent, put_secrets
+from shared.repository.locks import HeldLock
 from shared.settings import Settings
 from tests.integration.databases.conftest import BACKUP_PERMISSIONS, HOSTING, backup_login
 from tests.integration.secrets.conftest import OPERATIONS, SYSTEM_SECRETS, Site
@@ -274,3 +276,21 @@ def test_certificates_that_expire_soon_are_named(site: Site) -> None:
     assert any("expires in 19 days" in note for note in site.component(answer)["notes"])
     site.command.set(EXPIRY_WARNING="10d")
     assert site.component(site.back_up())["expiring"] == []
+
+
+@pytest.mark.parametrize("only", ["databases", "share", "secrets"])
+def test_whatever_is_backed_up_waits_for_a_lock_as_long_as_the_setting_says(site: Site, only: str) -> None:
+    site.put()
+    waits = []
+
+    def held(*arguments: Any, wait_seconds: float, **more: Any) -> HeldLock:
+        waits.append(wait_seconds)
+        return HeldLock(*arguments, wait_seconds=wait_seconds, **more)
+
+    site.bench.monkeypatch.setattr(backup, "HeldLock", held)
+    site.command.set(LOCK_WAIT="7m")
+    assert site.back_up("--only", only).code == 0
+    assert waits == [7 * 60]
+    site.command.set(LOCK_WAIT="soon")
+    refused = site.back_up("--only", only)
+    assert (refused.code, refused.reasons[0]["setting"]) == (2, "LIFEBOAT_LOCK_WAIT")
