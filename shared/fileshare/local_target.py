@@ -38,6 +38,17 @@ class LocalTarget:
         self._mask = os.umask(0o077)
         os.umask(self._mask)
 
+    def reach(self) -> None:
+        there = Path(self._folder)
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise TargetError(
+                f"the folder {self._folder} cannot be made: {there} is no folder that may be written to",
+                remedy="Give --to a folder that you may write to.",
+                path=str(there),
+            )
+
     def prepare(self) -> None:
         try:
             Path(self._folder).mkdir(parents=True, exist_ok=True)

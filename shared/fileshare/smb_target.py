@@ -35,6 +35,9 @@ class SmbTarget:
         self._listed: tuple[str, dict[str, Existing]] | None = None
         """The folder that was listed last, to see whether one in it is a link."""
 
+    def reach(self) -> None:
+        self._client.channel()
+
     def prepare(self) -> None:
         self._client.connect(make_path=True)
 

@@ -63,6 +63,10 @@ class Target(Protocol):
     granularity_ns: int
     """Times that differ by less than this are equal there."""
 
+    def reach(self) -> None:
+        """See whether it can be used; nothing is made or changed."""
+        ...
+
     def prepare(self) -> None:
         """Connect, and make the target's folder where it is missing."""
         ...

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.databases.progress import Progress as DatabasesProgress
-from shared.errors import Cancelled, LifeboatError, UsageError
+from shared.errors import Cancelled, Damaged, LifeboatError, TargetError, UsageError
 from shared.fileshare.shard import Progress
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
@@ -20,12 +20,22 @@ from shared.recovery_point.restore_databases import (
     DatabasesRestoreRequest,
     restore_databases,
 )
-from shared.recovery_point.restore_secrets import SecretsRestoreRequest, refuse_existing, restore_secrets
+from shared.recovery_point.restore_secrets import (
+    SecretsRestored,
+    SecretsRestoreRequest,
+    refuse_existing,
+    restore_secrets,
+)
+from shared.recovery_point.secrets import open_files
+from shared.repository.initialise import choose_passwords, open_repository
+from shared.repository.snapshots import load_snapshot
 from shared.settings import Settings
 from shared.storage.vault import Vault
 
 Json = dict[str, Any]
 
+REASONS_TOLD = 3
+"""Of a point that is passed over."""
 LACKING = "not-in-point"
 """Code of the reason for a component that the point does not hold."""
 
@@ -119,10 +129,11 @@ class AllRestored:
 
 
 def plan_all(settings: Settings, request: AllRestoreRequest) -> Plan:
-    """Choose the point and look at every target; nothing is changed.
+    """Choose the point, and see that everything in it can be read and every target be reached; nothing is changed.
 
     ``UsageError`` where databases of the source would be replaced and nobody said so, ``TargetError`` where the file of
-    the secrets is there already, and the errors of vault and servers: a restore that cannot begin is not begun.
+    the secrets is there with other content, and the errors of vault, Key Vault, repository, servers and targets: what
+    cannot be done in whole is not begun, before anything live is replaced.
     """
     databases = DatabasesRestoreRequest(
         to=request.databases_to, suffix=request.databases_as, overwrite=request.overwrite, dry_run=True
@@ -132,8 +143,9 @@ def plan_all(settings: Settings, request: AllRestoreRequest) -> Plan:
         point, notes = _choose(Catalog(vault.records), request.point)
         steps: list[Step] = []
         reasons = [_lacking(point, name) for name in point.requested if not _is_usable(point, name)]
-        if _is_usable(point, "secrets"):
-            refuse_existing(request.secrets_to)
+        written = _is_usable(point, "secrets") and _is_written(settings, point, request.secrets_to)
+        if _is_usable(point, "share"):
+            _require_snapshot(vault, point)
         if _is_usable(point, "databases"):
             looked = restore_databases(settings, replace(databases, point=point.point))
             reasons += looked.reasons
@@ -141,10 +153,13 @@ def plan_all(settings: Settings, request: AllRestoreRequest) -> Plan:
             steps.append(_databases_step(looked, overwrite=request.overwrite))
         if _is_usable(point, "share"):
             target, shown = open_target(settings, vault, request.share_to)
-            target.close()
+            try:
+                target.reach()
+            finally:
+                target.close()
             steps.append(_share_step(point, shown, overwrite=request.overwrite))
         if _is_usable(point, "secrets"):
-            steps.append(_secrets_step(point, request.secrets_to))
+            steps.append(_secrets_step(point, request.secrets_to, written=written))
     return Plan(point, replace(request, point=point.point), tuple(steps), tuple(reasons), tuple(dict.fromkeys(notes)))
 
 
@@ -172,9 +187,7 @@ def restore_all(
             progress=progress,
             check=check,
         ).answer(),
-        "secrets": lambda: restore_secrets(
-            settings, SecretsRestoreRequest(request.secrets_to, plan.point.point)
-        ).answer(),
+        "secrets": lambda: _restore_secrets(settings, plan),
     }
     done = AllRestored(plan.point.point, notes=list(plan.notes))
     done.reasons += [reason for reason in plan.reasons if reason["code"] == LACKING]
@@ -193,17 +206,72 @@ def restore_all(
 
 def _choose(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list[str]]:
     if point_id is not None:
-        return catalog.get(point_id), []
+        point = catalog.get(point_id)
+        return point, [*_why(point), *_facts(point)]
     passed_over: list[str] = []
-    for point in catalog.readable():
+    for point in catalog.readable(passed_over):
         if point.status == COMPLETE and point.whole:
-            return point, passed_over
+            return point, [*passed_over, *_facts(point)]
         if point.status != COMPLETE:
             passed_over.append(f"passed over: the newer {point.point}, which is {point.status}")
+            passed_over += [f"  {line}" for line in _why(point)]
     raise UsageError(
         "no recovery point is complete and whole",
         remedy="Run 'points' and choose one with --point: what is good in it is restored.",
     )
+
+
+def _why(point: RecoveryPoint) -> list[str]:
+    """What a point lacks."""
+    return [f"{reason['code']}: {reason['message']}" for reason in point.reasons[:REASONS_TOLD]]
+
+
+def _facts(point: RecoveryPoint) -> list[str]:
+    """What the parts stand for, and whether they belong together."""
+    moments = {
+        "databases": point.components.get("databases", {}).get("data_time"),
+        "share": (point.share or {}).get("data_time"),
+        "secrets": point.components.get("secrets", {}).get("moment"),
+    }
+    told = [f"{name} as of {moment[:19]}Z" for name, moment in moments.items() if moment]
+    pairing = point.components.get("secrets", {}).get("pairing")
+    fit = [f"secrets and databases: {pairing['verdict']}: {pairing['detail']}"] if pairing else []
+    return [", ".join(told), *fit] if told else fit
+
+
+def _require_snapshot(vault: Vault, point: RecoveryPoint) -> None:
+    """``WrongPassword``, ``Damaged`` and the like: the share could not be brought back."""
+    passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+    load_snapshot(open_repository(vault.share, vault.records, passwords), str(point.snapshot))
+
+
+def _is_written(settings: Settings, point: RecoveryPoint, to: Path) -> bool:
+    """Whether the file is there already, with just these bytes, as when a restore is run again. The secrets are read
+    back for it. ``TargetError`` where something else is there."""
+    component = point.components["secrets"]
+    with open_files(settings, recorded=component.get("key_vault")) as files:
+        stored, content = files.read(component["name"], component["version"])
+    if stored.sha256 != component["sha256"]:
+        raise Damaged(
+            f"version {stored.version} of the secret {stored.secret} is not what {point.point} recorded",
+            remedy="Use another recovery point.",
+            blob=stored.secret,
+        )
+    try:
+        if to.is_file() and not to.is_symlink() and to.read_bytes() == content:
+            return True
+    except OSError as error:
+        raise TargetError(f"{to} cannot be read: {error.strerror}", remedy="Name another file.") from error
+    refuse_existing(to)
+    return False
+
+
+def _restore_secrets(settings: Settings, plan: Plan) -> Json:
+    to = plan.request.secrets_to
+    if _is_written(settings, plan.point, to):
+        there = SecretsRestored(plan.point.point, str(to), 0).answer()
+        return there | {"restored": 0, "unchanged": 1}
+    return restore_secrets(settings, SecretsRestoreRequest(to, plan.point.point)).answer()
 
 
 def _is_usable(point: RecoveryPoint, component: str) -> bool:
@@ -237,7 +305,9 @@ def _share_step(point: RecoveryPoint, target: str, *, overwrite: bool) -> Step:
     )
 
 
-def _secrets_step(point: RecoveryPoint, target: Path) -> Step:
+def _secrets_step(point: RecoveryPoint, target: Path, *, written: bool) -> Step:
     secrets = point.components["secrets"]
     line = f"SystemSecrets.JSON, version {secrets['version']}, {secrets['size_bytes']:,} bytes"
+    if written:
+        line += ": is there already"
     return Step("secrets", str(target), (line,))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import stat
-from pathlib import Path
 
 import pytest
 
+from tests.integration.commandline.conftest import Answer
 from tests.integration.databases.conftest import HOSTING, METERING, rows
 from tests.integration.secrets.conftest import SYSTEM_SECRETS, Site
 
@@ -147,6 +147,15 @@ def test_nothing_live_is_replaced_by_accident(site: Site, point: str) -> None:
     assert not (site.folder / "s").exists()
 
 
+def test_a_target_that_is_empty_is_refused_before_anything_is_touched(site: Site, point: str) -> None:
+    site.bench.as_restorer()
+    site.bench.monkeypatch.chdir(site.folder)
+    answer = site.command("restore", "all", "--yes", "--share-to", "", "--databases-as", "_b", "--secrets-to", "s")
+    assert (answer.code, answer.codes) == (2, ["wrong-usage"])
+    assert not site.bench.sent("RESTORE DATABASE")
+    assert site.files() == {"SystemSecrets.JSON"}
+
+
 def test_a_file_of_secrets_that_is_there_stops_it_before_anything_is_touched(site: Site, point: str) -> None:
     site.bench.as_restorer()
     there = site.folder / "there"
@@ -180,9 +189,75 @@ def test_of_a_partial_point_what_is_good_is_restored_and_the_rest_is_told(site: 
     assert site.command.contents(site.folder / "w") == site.command.contents()
 
 
-def test_one_component_that_fails_does_not_keep_the_others_from_being_restored(site: Site, point: str) -> None:
+def replacing(site: Site, *arguments: str) -> Answer:
+    return site.command("restore", "all", "--yes", "--overwrite", "--secrets-to", str(site.folder / "s"), *arguments)
+
+
+def test_what_cannot_be_done_in_whole_is_not_begun_before_anything_live_is_replaced(site: Site, point: str) -> None:
+    """The share's target away, the secrets gone, the repository's password wrong: the databases stay as they are."""
     site.bench.as_restorer()
-    site.folder.joinpath("file").write_text("no folder")
+    (site.folder / "file").write_text("no folder")
+    key_vault = site.key_vault.url
+    answers = [replacing(site, "--share-to", str(site.folder / "file" / "below"))]
+    site.command.set(RESTORE_USERNAME="x", RESTORE_PASSWORD="x")
+    answers.append(replacing(site, "--share-to", "smb://127.0.0.1:1/data"))
+    site.command.unset("KEY_VAULT_URL")
+    answers.append(replacing(site))
+    site.command.set(KEY_VAULT_URL=key_vault, REPOSITORY_PASSWORD="wrong")
+    answers.append(replacing(site))
+    site.command.unset("REPOSITORY_PASSWORD")
+    part = site.key_vault.secrets.pop("system-secrets-part-01")
+    answers.append(replacing(site))
+    site.key_vault.secrets["system-secrets-part-01"] = part
+    assert [(answer.code, answer.codes) for answer in answers] == [
+        (1, ["target-failed"]),
+        (1, ["source-unreachable"]),
+        (2, ["wrong-setting"]),
+        (12, ["wrong-password"]),
+        (1, ["damaged"]),
+    ]
+    assert site.bench.sent("RESTORE DATABASE") == []
+    assert replacing(site).code == 0
+
+
+def test_a_restore_that_was_cut_is_run_again(site: Site, point: str) -> None:
+    site.bench.as_restorer()
+    (site.folder / "s").write_bytes(SYSTEM_SECRETS)
+    answer = replacing(site)
+    assert (answer.code, answer.status) == (0, "complete"), answer.reasons
+    assert answer.json["components"]["secrets"]["unchanged"] == 1
+
+
+def test_the_plan_says_what_the_parts_stand_for_and_whether_they_fit(site: Site, point: str) -> None:
+    site.bench.as_restorer()
+    site.rotate()
+    drifted = site.back_up().json["point"]
+    arguments = ("restore", "all", "--databases-as", "_b", "--secrets-to", str(site.folder / "s"), "--dry-run")
+    code, _, err = site.command.people(*arguments)
+    assert code == 0
+    assert "databases as of 2" in err
+    assert "secrets and databases: fits" in err
+    assert f"{drifted}, which is partial" in err
+    assert "drift: " in err, "why it was passed over"
+    _, _, err = site.command.people(*arguments, "--point", drifted)
+    assert "secrets and databases: drift" in err
+
+
+def test_a_newer_record_that_cannot_be_read_is_told(site: Site, point: str) -> None:
+    site.bench.as_restorer()
+    with site.bench.vault.judge("recovery-points") as store:
+        store.put("points/20991231T000000Z-ffffff.json", b"{")
+    answer = site.command("restore", "all", "--databases-as", "_b", "--secrets-to", str(site.folder / "s"), "--dry-run")
+    assert any("20991231T000000Z-ffffff" in note for note in answer.json["notes"])
+
+
+def test_one_component_that_fails_does_not_keep_the_others_from_being_restored(
+    site: Site, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the share goes away after the plan was shown."""
+    site.bench.as_restorer()
+    (site.folder / "file").write_text("no folder")
+    monkeypatch.setattr("shared.fileshare.local_target.LocalTarget.reach", lambda self: None)
     answer = site.command(
         "restore", "all", "--yes", "--share-to", str(site.folder / "file"), "--databases-as", "_b",
         "--secrets-to", str(site.folder / "s"),
@@ -190,4 +265,4 @@ def test_one_component_that_fails_does_not_keep_the_others_from_being_restored(s
     assert (answer.code, answer.status) == (3, "partial")
     assert answer.json["components"]["share"]["status"] == "failed"
     assert rows(site.bench.server, f"{HOSTING}_b") == BEFORE
-    assert Path(site.folder / "s").read_bytes() == SYSTEM_SECRETS
+    assert (site.folder / "s").read_bytes() == SYSTEM_SECRETS
