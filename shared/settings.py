@@ -241,14 +241,18 @@ class Settings:
 
     def sql_server(self) -> ServerSettings:
         """The source."""
-        server = self._required("SQL_SERVER", "Set it to host[\\instance][,port].")
-        return self._server("SQL", "sql-password", server, "LIFEBOAT_SQL_SERVER")
+        return self._server("SQL", "sql-password", self._source(), "LIFEBOAT_SQL_SERVER")
 
     def restore_sql_server(self, server: str | None) -> ServerSettings:
         """Where databases are restored to; None: the source. Who restores, there too, is ``LIFEBOAT_RESTORE_SQL_*``,
-        by default who makes the backups."""
+        by default who makes the backups: whoever has only one of both logins can restore."""
         named_by = "--to" if server else "LIFEBOAT_SQL_SERVER"
-        server = server or self.sql_server().server
+        server = server or self._source()
+        if not self.sql_login("RESTORE_SQL"):
+            self._required(
+                "RESTORE_SQL_USERNAME",
+                "Set it to the login of SQL Server that restores; where it is absent, LIFEBOAT_SQL_USERNAME is taken.",
+            )
         own = self._text("RESTORE_SQL_USERNAME") or self._text("RESTORE_SQL_PASSWORD")
         return self._server("RESTORE_SQL" if own else "SQL", "sql-password", server, named_by)
 
@@ -259,10 +263,21 @@ class Settings:
             return None
         return self._server("DRILL_SQL", "drill-sql-password", server, "LIFEBOAT_DRILL_SQL_SERVER")
 
+    def sql_server_name(self, name: str = "SQL") -> str | None:
+        """The server of ``SQL`` or ``DRILL_SQL``, for who only names it."""
+        return self._text(f"{name}_SERVER")
+
+    def sql_login(self, name: str) -> str | None:
+        """The login of ``SQL``, ``RESTORE_SQL`` or ``DRILL_SQL``, by default the source's; None: neither is set."""
+        return self._text(f"{name}_USERNAME") or self._text("SQL_USERNAME")
+
+    def _source(self) -> str:
+        return self._required("SQL_SERVER", "Set it to host[\\instance][,port].")
+
     def _server(self, name: str, secret: str, server: str, named_by: str) -> ServerSettings:
         """User and password by their own settings; those that are absent are the source's, but a drill's password is
         a secret of its own."""
-        username = self._text(f"{name}_USERNAME") or self._required(
+        username = self.sql_login(name) or self._required(
             "SQL_USERNAME", "Set it to the login of SQL Server that makes the backups."
         )
         password = self._text(f"{name}_PASSWORD")
@@ -377,6 +392,11 @@ class Settings:
             return self._boolean("DEBUG", False)
         except SettingsError:
             return False
+
+    @property
+    def has_restore_credentials(self) -> bool:
+        """Another user than the share's restores it."""
+        return bool(self._text("RESTORE_USERNAME") or self._text("RESTORE_PASSWORD"))
 
     def restore_credentials(self) -> tuple[str | None, str | None]:
         """User and password for a restore to an SMB share; by default the share's."""

@@ -5,28 +5,38 @@ from __future__ import annotations
 from shared.databases.grants import backup_grants, drill_grants, login_grants, restore_grants
 from shared.settings import Settings
 
+BACKUP, RESTORE, DRILL = "lifeboat", "lifeboat_restore", "lifeboat_drill"
+"""Logins, where none is set."""
+
 
 def grants_script(settings: Settings) -> str:
-    """T-SQL in parts, each for the server that it is run on. ``SettingsError``."""
-    sql = settings.databases()
-    restore = settings.restore_sql_server(None)
-    drill = settings.drill_sql_server()
+    """T-SQL in parts, each for the server that it is run on. Nobody is asked, and no login is needed: what is not set
+    has a name that stands for it. ``SettingsError``."""
+    databases, mode = settings.database_names(), settings.sql_mode()
+    server, drill_server = settings.sql_server_name(), settings.sql_server_name("DRILL_SQL")
+    backup, restore = settings.sql_login("SQL"), settings.sql_login("RESTORE_SQL")
+    drill = settings.sql_login("DRILL_SQL") if drill_server else None
     parts = [
         (
-            f"Backup, on {sql.server.server}",
-            backup_grants(sql.server.username, sql.databases, mode=sql.mode),
+            f"Backup, on {server or 'the server of LIFEBOAT_SQL_SERVER'}" + _instead(backup, BACKUP),
+            backup_grants(backup or BACKUP, databases, mode=mode),
         ),
         (
             "Only where logins shall be saved with their password hashes (before SQL Server 2022: CONTROL SERVER)",
-            login_grants(sql.server.username),
+            login_grants(backup or BACKUP),
         ),
         (
-            "Restore, on the server that databases are restored to. Over an existing database the last lines matter",
-            restore_grants(restore.username, sql.databases, mode=sql.mode),
+            "Restore, on the server that databases are restored to. Over an existing database the last lines matter"
+            + _instead(restore, RESTORE),
+            restore_grants(restore or RESTORE, databases, mode=mode),
         ),
         (
-            f"Drill, on {drill.server if drill else 'the server of LIFEBOAT_DRILL_SQL_SERVER'}",
-            drill_grants(drill.username if drill else "lifeboat_drill", mode=sql.mode),
+            f"Drill, on {drill_server or 'the server of LIFEBOAT_DRILL_SQL_SERVER'}" + _instead(drill, DRILL),
+            drill_grants(drill or DRILL, mode=mode),
         ),
     ]
     return "\n\n".join(f"-- {title}\n" + "\n".join(f"{line};" for line in lines) for title, lines in parts)
+
+
+def _instead(login: str | None, placeholder: str) -> str:
+    return "" if login else f". Write your login's name for {placeholder}"

@@ -137,14 +137,15 @@ def _lacks(point: RecoveryPoint) -> list[str]:
 
 def open_target(settings: Settings, vault: Vault, to: str | None) -> tuple[Target, str]:
     """The target, to which nothing is sent yet, and how to name it to people. ``UsageError``, ``SettingsError``."""
-    if to is None:
+    url = settings.share_url() if to is None and settings.has_restore_credentials else to
+    if url is None:
         share = settings.share()
         if share.folder is not None:
             return LocalTarget(share.folder), share.url
         password = share.password or vault.secret("share-password", setting="LIFEBOAT_SHARE_PASSWORD")
         endpoint = SmbEndpoint.parse(share.url, share.username, password, setting="LIFEBOAT_SHARE_URL")
         return SmbTarget(endpoint, settings_prefix="LIFEBOAT_SHARE"), endpoint.url
-    if to.lower().startswith("smb:"):
+    if url.lower().startswith("smb:"):
         username, given = settings.restore_credentials()
         if not username:
             raise SettingsError(
@@ -154,9 +155,11 @@ def open_target(settings: Settings, vault: Vault, to: str | None) -> tuple[Targe
             )
         password = given or vault.secret("share-password", setting="LIFEBOAT_RESTORE_PASSWORD")
         try:
-            endpoint = SmbEndpoint.parse(to, username, password)
+            endpoint = SmbEndpoint.parse(url, username, password, setting="LIFEBOAT_SHARE_URL" if to is None else None)
         except SettingsError as error:
+            if to is None:
+                raise
             raise UsageError(f"--to: {error}", remedy=error.remedy) from error
         return SmbTarget(endpoint, settings_prefix="LIFEBOAT_RESTORE"), endpoint.url
-    folder = local_folder(to) or Path(to)
+    folder = local_folder(url) or Path(url)
     return LocalTarget(folder), str(folder)

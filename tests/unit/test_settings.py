@@ -303,6 +303,24 @@ def test_a_restore_to_another_server_needs_no_source() -> None:
     wrong("SQL_SERVER", lambda: settings.restore_sql_server(None))
 
 
+def test_a_restore_login_is_enough_to_restore_to_the_source() -> None:
+    """On the machine of whoever restores nobody knows the login of the backups."""
+    own = {"RESTORE_SQL_USERNAME": "r", "RESTORE_SQL_PASSWORD": "p"}
+    found = sql(SQL_USERNAME="", **own).restore_sql_server(None)
+
+    assert (found.server, found.username, found.password) == ("sql.local", "r", "p")
+
+
+@pytest.mark.parametrize("server", [None, "other"])
+@pytest.mark.parametrize("password", ["", "p"])
+def test_without_any_login_the_one_that_restores_is_asked_for(server: str | None, password: str) -> None:
+    error = wrong(
+        "RESTORE_SQL_USERNAME",
+        lambda: sql(SQL_USERNAME="", RESTORE_SQL_PASSWORD=password).restore_sql_server(server),
+    )
+    assert "LIFEBOAT_SQL_USERNAME" in error.remedy
+
+
 def test_a_drill_has_a_server_of_its_own_and_its_password_is_another_secret() -> None:
     found = sql(DRILL_SQL_SERVER="drill", SQL_PASSWORD="sp").drill_sql_server()
     own = sql(DRILL_SQL_SERVER="drill", DRILL_SQL_USERNAME="d", DRILL_SQL_PASSWORD="dp").drill_sql_server()

@@ -23,7 +23,7 @@ from shared.errors import LifeboatError
 from shared.recovery_point.databases import connect, in_vault
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.secrets.files import SecretFiles, secret_of
-from shared.settings import Settings
+from shared.settings import Settings, local_folder
 from shared.smb.client import SmbClient
 from shared.smb.endpoint import SmbEndpoint
 from shared.status.runbook.facts import Facts
@@ -421,16 +421,18 @@ def _disk_folder(settings: Settings, facts: Facts) -> Iterator[Json]:
 
 
 def _share_target(settings: Settings, facts: Facts) -> Iterator[Json]:
-    name, share = "File server that is restored to", settings.share()
-    if share.folder is not None:
-        there = share.folder.is_dir()
-        detail = f"{share.folder} is {'there' if there else 'not there'}"
+    name, url = "File server that is restored to", settings.share_url() or ""
+    folder = local_folder(url)
+    if folder is not None:
+        there = folder.is_dir()
+        detail = f"{folder} is {'there' if there else 'not there'}"
         yield _check("share", name, there, detail, "Make it, or restore elsewhere (--to).", "LIFEBOAT_SHARE_URL")
         return
     username, given = settings.restore_credentials()
+    username = username or settings.share().username
     with Vault(settings.vault()) as vault:
         password = given or vault.secret("share-password", setting="LIFEBOAT_RESTORE_PASSWORD")
-    endpoint = SmbEndpoint.parse(share.url, username or share.username, password, setting="LIFEBOAT_SHARE_URL")
+    endpoint = SmbEndpoint.parse(url, username, password, setting="LIFEBOAT_SHARE_URL")
     client = SmbClient(
         endpoint,
         connect_timeout_seconds=_CONNECT_SECONDS,

@@ -121,5 +121,24 @@ def test_without_a_drill_server_the_script_tells_which_setting_it_is() -> None:
     assert "[lifeboat_drill]" in last
 
 
+def test_no_login_is_needed_for_the_script_whose_names_stand_for_those_that_are_not_set() -> None:
+    parts = script(SQL_USERNAME="", SQL_SERVER="").split("\n\n")
+
+    assert parts[0].startswith(
+        "-- Backup, on the server of LIFEBOAT_SQL_SERVER. Write your login's name for lifeboat\n"
+    )
+    assert "ALTER ROLE [db_backupoperator] ADD MEMBER [lifeboat];" in parts[0]
+    assert "ALTER SERVER ROLE [dbcreator] ADD MEMBER [lifeboat_restore];" in parts[2]
+    assert "Write your login's name for lifeboat_restore\n" in parts[2]
+    assert "Write" not in script(DRILL_SQL_SERVER="drill1", DRILL_SQL_USERNAME="driller")
+
+
+def test_a_restore_login_is_named_where_it_is_the_only_one() -> None:
+    parts = script(SQL_USERNAME="", RESTORE_SQL_USERNAME="restorer").split("\n\n")
+
+    assert "[lifeboat]" in parts[0]
+    assert "ALTER SERVER ROLE [dbcreator] ADD MEMBER [restorer];" in parts[2]
+
+
 def test_no_password_is_in_the_script() -> None:
     assert "secret" not in script(RESTORE_SQL_PASSWORD="secret", DRILL_SQL_PASSWORD="secret", DRILL_SQL_SERVER="d")
