@@ -241,6 +241,22 @@ def test_an_smb_target_that_is_none_is_wrong_usage(lifeboat_in: CommandLine, to:
 # --- which point -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("to", ["", "  ", "file://", "FILE:"])
+def test_a_target_that_is_empty_is_not_the_folder_where_the_command_runs(
+    lifeboat_in: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, to: str
+) -> None:
+    lifeboat_in.fill("a.txt")
+    lifeboat_in("backup")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    answer = lifeboat_in("restore", "share", "--to", to)
+
+    assert (answer.code, answer.codes) == (2, ["wrong-usage"])
+    assert "--share-to" in answer.reasons[0]["message"]
+    assert list(here.iterdir()) == []
+
+
 def test_the_newest_usable_point_is_taken_and_newer_ones_are_told(lifeboat_in: CommandLine, target: Path) -> None:
     usable = lifeboat_in("backup").json["point"]
     moved = lifeboat_in.share.rename(lifeboat_in.share.with_name("aside"))
