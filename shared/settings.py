@@ -31,6 +31,8 @@ SCHEDULES: Mapping[str, str] = {
     "PRUNE": "0 0 9 * * SUN",
 }
 """What is done when, unless ``LIFEBOAT_SCHEDULE_NAME`` says otherwise; NCRONTAB, UTC."""
+LEAST_SHARD_BUDGET_SECONDS = 10
+"""A step opens the repository and lists what is there before it stores anything."""
 MOST_STEPS = 256
 """More shards, or more steps at once, only make more of the same."""
 Value = TypeVar("Value")
@@ -326,10 +328,17 @@ class Settings:
         )
 
     def steps(self) -> StepSettings:
+        budget = self._duration("SHARD_BUDGET", "4m")
+        if budget < LEAST_SHARD_BUDGET_SECONDS:
+            raise SettingsError(
+                f"LIFEBOAT_SHARD_BUDGET is {budget}s, in which a step gets nothing done",
+                remedy=f"Set it to {LEAST_SHARD_BUDGET_SECONDS}s or more, such as 4m, or remove it.",
+                setting="LIFEBOAT_SHARD_BUDGET",
+            )
         return StepSettings(
             shards=self._count("SHARDS", 16),
             window=self._count("WINDOW", 8),
-            shard_budget_seconds=self._duration("SHARD_BUDGET", "4m"),
+            shard_budget_seconds=budget,
             lock_wait_seconds=self.lock_wait_seconds(),
         )
 

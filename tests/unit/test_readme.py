@@ -11,6 +11,7 @@ import typer
 
 import lifeboat
 from shared import errors
+from shared.settings import SCHEDULES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -22,10 +23,20 @@ def _table(heading: str) -> str:
 
 
 def test_every_setting_that_the_code_reads_is_in_the_readme_and_no_other() -> None:
-    read = set(re.findall(r'(?:_text|_required|_list|_boolean|_choice|_duration|_fraction)\(\s*"([A-Z_]+)"', SETTINGS))
+    read = set(
+        re.findall(r'(?:_text|_required|_list|_boolean|_choice|_duration|_fraction|_count)\(\s*"([A-Z_]+)"', SETTINGS)
+    )
     read |= {"DRILL_SQL_USERNAME", "DRILL_SQL_PASSWORD"}  # by the group that a server's settings are
+    read |= {f"SCHEDULE_{name}" for name in SCHEDULES}
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", "\n".join(line.split("|")[1] for line in _rows("Settings"))))
     assert named == read
+
+
+def test_every_schedule_is_in_the_readme_with_its_default() -> None:
+    (row,) = [line for line in _rows("Settings") if "`SCHEDULE_BACKUP`" in line]
+    for name, schedule in SCHEDULES.items():
+        assert f"`SCHEDULE_{name}`" in row
+        assert f"`{schedule}`" in row
 
 
 def _rows(heading: str) -> list[str]:

@@ -141,6 +141,13 @@ def test_no_secret_is_in_a_settings_text() -> None:
     assert "hush" not in f"{settings!r} {settings.vault()!r} {settings.share()!r}"
 
 
+@pytest.mark.parametrize("text", ["0s", "9s"])
+def test_a_step_in_which_nothing_gets_done_is_refused(text: str) -> None:
+    """It would be gone on with for ever."""
+    wrong("SHARD_BUDGET", lambda: Settings({"LIFEBOAT_SHARD_BUDGET": text}).steps())
+    assert Settings({"LIFEBOAT_SHARD_BUDGET": "10s"}).steps().shard_budget_seconds == 10
+
+
 # --- databases ---
 
 
