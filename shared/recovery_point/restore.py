@@ -161,11 +161,12 @@ def open_target(settings: Settings, vault: Vault, to: str | None) -> tuple[Targe
                 raise
             raise UsageError(f"--to: {error}", remedy=error.remedy) from error
         return SmbTarget(endpoint, settings_prefix="LIFEBOAT_RESTORE"), endpoint.url
-    folder = local_folder(url) or Path(url)
+    folder = local_folder(url)
     if not url.strip() or folder == Path():
         raise UsageError(
             f"{url!r} names no target (--to, --share-to)",
             remedy="Name a folder ('.' for the current one) or smb://server/share, or leave it out to restore to the "
             "share itself.",
         )
+    folder = folder or Path(url)
     return LocalTarget(folder), str(folder)

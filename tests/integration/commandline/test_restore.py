@@ -255,6 +255,8 @@ def test_a_target_that_is_empty_is_not_the_folder_where_the_command_runs(
     assert (answer.code, answer.codes) == (2, ["wrong-usage"])
     assert "--share-to" in answer.reasons[0]["message"]
     assert list(here.iterdir()) == []
+    assert lifeboat_in("restore", "share", "--to", ".").code == 0
+    assert lifeboat_in.contents(here) == lifeboat_in.contents()
 
 
 def test_the_newest_usable_point_is_taken_and_newer_ones_are_told(lifeboat_in: CommandLine, target: Path) -> None:
