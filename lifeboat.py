@@ -352,11 +352,13 @@ def secrets_put(
 ) -> int:
     """Keep SystemSecrets.JSON, or another file, in the Key Vault."""
     from shared.recovery_point.secrets import put_secrets, read_upload
+    from shared.secrets.files import plain
 
-    put = put_secrets(Settings.from_environment(), read_upload(file), name=name, filename=file.name)
+    put = put_secrets(Settings.from_environment(), read_upload(file).content, name=name, filename=file.name)
     if not as_json:
+        shown = plain(str(file))
         kept = "kept as" if put.new else "is current already, its age was refreshed:"
-        result(f"{file} {kept} {put.file.secret}, version {put.file.version}")
+        result(f"{shown} {kept} {put.file.secret}, version {put.file.version}")
         result(f"  SHA-256 {put.file.sha256}, {put.file.size_bytes:,} bytes")
         for certificate in put.findings.certificates:
             key = "with its private key" if certificate.has_key else "without a private key"
@@ -366,7 +368,7 @@ def secrets_put(
             )
         for note in put.findings.notes:
             message(note)
-        message(f"Delete {file} here once it is no longer needed: anybody who reads it owns App Service.")
+        message(f"Delete {shown} here once it is no longer needed: anybody who reads it owns App Service.")
     return _answer({"status": "ok", "reasons": [], **put.answer()}, as_json)
 
 
@@ -490,11 +492,23 @@ def check(
 
 
 @app.command()
-def status(as_json: AsJson = False) -> int:
+def status(
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write it as a page for people, too; replaces FILE.", metavar="FILE")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
     """Show whether the newest good backup of each component is young enough; drift, expiries, the last drill."""
     from shared.status.health import age_text, read_health
 
-    health = read_health(Settings.from_environment())
+    if html is None:
+        health = read_health(Settings.from_environment())
+    else:
+        from shared.status.dashboard import read_dashboard, render, write_page
+
+        dashboard = read_dashboard(Settings.from_environment())
+        health = dashboard.health
+        write_page(render(dashboard, links=False), html)
     if not as_json:
         if health.failure is None and health.components:
             heads = ("component", "newest good backup", "stands for", "age", "allowed", "state")

@@ -144,6 +144,7 @@ install_from_debian smbd samba "the share is a local folder instead of an SMB se
 install_from_debian "/usr/lib/*/samba/vfs/acl_xattr.so" samba-vfs-modules "Samba keeps no ACLs, and the demo's share fails"
 if [ "$mode" = test ]; then
     install_from_debian restic restic "the oldest stock restic does not judge"
+    install_from_debian chromium chromium "nobody looks at the dashboard, and its tests fail"
     install_from_debian "/usr/lib/*/odbc/libtdsodbc.so" tdsodbc "FreeTDS does not judge the connection to SQL Server"
     fetch_newest_restic
 else
