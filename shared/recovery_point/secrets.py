@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.errors import LifeboatError, SecretsFileError, SettingsError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.trees import datetime_of, rfc3339_of
-from shared.secrets.files import SYSTEM_SECRETS, SecretFiles, StoredFile, secret_of
+from shared.secrets.files import SYSTEM_SECRETS, SecretFiles, StoredFile, plain, secret_of
 from shared.secrets.findings import (
     MOST_BYTES,
     Certificate,
@@ -61,9 +62,9 @@ def put_secrets(settings: Settings, content: bytes, *, name: str | None = None, 
     ``SecretsFileError`` for what cannot be SystemSecrets.JSON, or is larger than 1 MiB; ``UsageError`` for a name that
     is none; ``SettingsError``, and the errors of the Key Vault. Whatever goes wrong, what was current stays current.
     """
-    secret = secret_of(name)
+    secret, filename = secret_of(name), plain(filename)
     if name is None:
-        check_system_secrets(content)
+        check_system_secrets(content, filename)
     elif not content or len(content) > MOST_BYTES:
         what = "is empty" if not content else f"has {len(content):,} bytes, and {MOST_BYTES:,} are the limit"
         raise SecretsFileError(f"{filename} {what}", remedy="Is it the right file?")
@@ -82,21 +83,39 @@ def confirm_secrets(settings: Settings) -> StoredFile:
         return files.confirm(SYSTEM_SECRETS, remind_after=_remind_after(settings), now=datetime.now(UTC))
 
 
-def read_upload(path: Path) -> bytes:
-    """The content of a file that is to be kept. ``SecretsFileError`` where it cannot be read, or is too large."""
+class Upload(NamedTuple):
+    content: bytes
+    modified: datetime
+    """When the file was last written, aware."""
+
+
+def read_upload(path: Path) -> Upload:
+    """A file that is to be kept. ``SecretsFileError`` where it cannot be read, is no regular file, or is too large."""
+    name = plain(str(path))
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # opening a FIFO would wait for whoever writes to it
+            raise SecretsFileError(
+                f"{name} is {_kind(found.st_mode)}, no regular file",
+                remedy="Name the file that was downloaded; what comes out of a pipe, save to a file first.",
+            )
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
-            size_bytes = max(path.stat().st_size, len(content))
     except OSError as error:
         raise SecretsFileError(
-            f"{path} cannot be read: {error.strerror or error}", remedy="Name the file that was downloaded."
+            f"{name} cannot be read: {error.strerror or error}", remedy="Name the file that was downloaded."
         ) from error
-    if size_bytes > MOST_BYTES:
+    if max(found.st_size, len(content)) > MOST_BYTES:
+        size = f"{found.st_size:,}" if found.st_size > MOST_BYTES else f"more than {MOST_BYTES:,}"
         raise SecretsFileError(
-            f"{path} has {size_bytes:,} bytes, and {MOST_BYTES:,} are the limit", remedy="Is it the right file?"
+            f"{name} has {size} bytes, and {MOST_BYTES:,} are the limit", remedy="Is it the right file?"
         )
-    return content
+    return Upload(content, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _kind(mode: int) -> str:
+    kinds = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    return next((kind for kind, is_it in kinds.items() if is_it(mode)), "a device")
 
 
 @contextmanager

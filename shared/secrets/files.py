@@ -102,7 +102,7 @@ class SecretFiles:
             made = self.store.set(_part(secret, number), part, {_TAG: "part"}, content_type=PART_CONTENT_TYPE)
             parts.append(made.version)
         manifest = {"format": _FORMAT, "sha256": sha256, "size_bytes": len(content), "parts": parts}
-        name = filename[-_LONGEST_TAG:]
+        name = plain(filename)[-_LONGEST_TAG:]
         made_of = StoredFile(secret, "", sha256, len(content), name, first or now, now if first else None)
         made = self.store.set(
             secret,
@@ -196,6 +196,11 @@ def secret_of(name: str | None) -> str:
     return _PREFIX + name.lower()  # a Key Vault does not tell upper and lower case apart
 
 
+def plain(name: str) -> str:
+    """The name of a file, fit for a line on a terminal: what does not print is escaped."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
+
+
 def no_secrets(secret: str, version: str | None = None) -> NoSecrets:
     if secret == SYSTEM_SECRETS:
         which = f"version {version} of SystemSecrets.JSON" if version else "SystemSecrets.JSON"
@@ -280,7 +285,7 @@ def _stored(found: Secret) -> StoredFile:
         found.version,
         str(manifest["sha256"]),
         size,
-        tags.get("filename", found.name),
+        plain(tags.get("filename", found.name)),
         _uploaded(found),
         _time(tags, "refreshed"),
         _time(tags, "confirmed"),

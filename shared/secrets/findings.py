@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from shared.errors import SecretsFileError
 from shared.secrets.certificates import MOST_EFFORT, MOST_TRIES, Certificate, Search
+from shared.secrets.pvk import MAGIC as PVK
 
 __all__ = ["MOST_BYTES", "Certificate", "Findings", "check_system_secrets", "find_in_file", "find_in_system_secrets"]
 
@@ -62,8 +63,8 @@ class _Object(tuple[tuple[str, object], ...]):
     __slots__ = ()
 
 
-def check_system_secrets(content: bytes) -> None:
-    """``SecretsFileError`` unless ``content`` is a JSON object with something in it, of at most ``MOST_BYTES``.
+def check_system_secrets(content: bytes, filename: str = "SystemSecrets.JSON") -> None:
+    """``SecretsFileError``, naming ``filename``, unless ``content`` is a JSON object with something in it, of at most ``MOST_BYTES``.
 
     In UTF-8, or with a byte order mark in UTF-16. A file that was written by PowerShell's ``>`` is UTF-16; it has all
     that the download had, and PowerShell and .NET read it. Refused, it might be all that is left, and not be saved.
@@ -72,7 +73,8 @@ def check_system_secrets(content: bytes) -> None:
     if problem is None:
         problem = _document(content)[1]
     if problem is not None:
-        raise SecretsFileError(f"SystemSecrets.JSON {problem.what}", remedy=problem.remedy)
+        remedy = _KEEP_BESIDE if _is_certificate_or_key(content) else problem.remedy
+        raise SecretsFileError(f"{filename} {problem.what}", remedy=remedy)
 
 
 def find_in_system_secrets(content: bytes) -> Findings:
@@ -101,6 +103,19 @@ def find_in_system_secrets(content: bytes) -> Findings:
             "certificates expire is not known"
         )
     return Findings(search.certificates(), passwords, (*notes, *_more(search)))
+
+
+_KEEP_BESIDE = (
+    "This looks like a certificate or a private key. Such files are kept beside SystemSecrets.JSON: secrets put FILE "
+    "--name NAME for a certificate, NAME-key for its private key, NAME-password for their password."
+)
+_PEM = re.compile(rb"^-----BEGIN ", re.MULTILINE)
+_DER = re.compile(rb"0[\x80-\x84]")
+"""A sequence whose length takes more than one byte; no text in UTF-8 begins so."""
+
+
+def _is_certificate_or_key(content: bytes) -> bool:
+    return bool(content.startswith(PVK) or _DER.match(content) or _PEM.search(content))
 
 
 def _size_problem(content: bytes) -> _Problem | None:

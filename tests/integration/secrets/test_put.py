@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -77,6 +78,41 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_told(site: Site) -> None:
         answer = site.command("secrets", "put", str(path))
         assert (answer.code, answer.codes) == (1, ["not-secrets"])
         assert str(path) in answer.reasons[0]["message"]
+
+
+def test_what_is_no_regular_file_is_refused_and_nobody_waits_for_it(site: Site) -> None:
+    fifo = site.folder / "fifo"
+    os.mkfifo(fifo)
+    for path, what in ((str(fifo), "a FIFO"), ("/dev/zero", "a device"), (str(site.folder), "a folder")):
+        answer = site.command("secrets", "put", path)
+        assert (answer.code, answer.codes) == (1, ["not-secrets"])
+        assert f"{path} is {what}" in answer.reasons[0]["message"]
+    assert site.key_vault.secrets.keys() <= {"repository-password"}
+
+
+def test_a_refusal_names_the_file_as_it_was_given(site: Site) -> None:
+    answer = site.command("secrets", "put", site.downloaded(b"[1, 2]", "list.json"))
+    assert answer.reasons[0]["message"].startswith("list.json is JSON, but a list")
+
+
+def test_a_certificate_or_key_that_was_given_no_name_is_told_how_to_be_kept(site: Site) -> None:
+    certificate, key = make_certificate_file()
+    der = load_pem_private_key(key, None).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    pvk = b"\x1e\xf1\xb5\xb0" + bytes(20)
+    for content in (certificate, key, der, pvk):
+        answer = site.command("secrets", "put", site.downloaded(content, "tde.cer"))
+        assert (answer.code, answer.codes) == (1, ["not-secrets"])
+        assert "--name NAME" in answer.reasons[0]["remedy"]
+
+
+def test_control_characters_in_a_name_never_reach_a_terminal(site: Site) -> None:
+    path = site.downloaded(b"[", "evil\x1b[2J\r.json")
+    code, out, err = site.command.people("secrets", "put", path)
+    assert (code, "\x1b" in out + err, "\r" in out + err) == (1, False, False)
+    path = site.downloaded(name="evil\x1b[2J\r.json")
+    code, out, err = site.command.people("secrets", "put", path)
+    assert (code, "\x1b" in out + err, "\r" in out + err) == (0, False, False)
+    assert site.command("secrets", "put", path).json["filename"] == "evil\\x1b[2J\\r.json"
 
 
 def test_without_a_key_vault_the_setting_is_named(site: Site) -> None:
@@ -161,6 +197,12 @@ def test_a_tde_certificate_that_is_kept_with_its_key_makes_the_point_of_an_encry
     held = site.back_up()
     assert held.code == 0, held.reasons
     assert site.component(held)["kept"]["tde"]["thumbprints"] == [thumbprint_of(certificate)]
+    alone = site.back_up("--only", "databases")
+    assert (alone.code, list(alone.json["components"])) == (0, ["databases"]), alone.reasons
+    site.command.set(SQL_OWN_LOG_CHAIN="true")
+    assert site.back_up("--only", "databases").code == 0
+    logs = site.back_up("--logs")
+    assert (logs.code, list(logs.json["components"])) == (0, ["databases"]), logs.reasons
     back = site.folder / "back.cer"
     assert site.command("restore", "secrets", "--name", "tde", "--to", str(back)).code == 0
     assert back.read_bytes() == certificate
