@@ -82,7 +82,7 @@ class Backup:
                     if share and opener
                     else None
                 )
-                secrets = self._secrets(vault, catalog) if "secrets" in scope.requested else None
+                secrets = self._secrets(vault, catalog, scope.requested)
                 held = secrets.held_certificates if secrets else frozenset()
                 with self._databases(sql, vault, repository, check, held) as databases:
                     components, reasons = self._components(scope.requested, component, databases, secrets)
@@ -139,7 +139,10 @@ class Backup:
         ):
             yield beside
 
-    def _secrets(self, vault: Vault, catalog: Catalog) -> SecretsComponent:
+    def _secrets(self, vault: Vault, catalog: Catalog, requested: Sequence[str]) -> SecretsComponent | None:
+        """What is kept in the Key Vault: certificates in it decide on databases too."""
+        if vault.secrets is None or not {"databases", "secrets"} & set(requested):
+            return None
         from shared.recovery_point.secrets import SecretsComponent  # not for a share alone
 
         component = SecretsComponent(self.settings, vault, catalog.earlier)
@@ -172,7 +175,7 @@ class Backup:
         if databases is not None:
             moment = components.get("share", {}).get("data_time")
             components["databases"], why["databases"] = databases.result(moment)
-        if secrets is not None:
+        if secrets is not None and "secrets" in requested:
             components["secrets"], why["secrets"] = secrets.finish(components.get("databases"))
         ordered = {name: components[name] for name in requested}
         return ordered, [reason for name in requested for reason in why[name]]
