@@ -43,7 +43,11 @@ class Scope:
 
 
 def scope_of(settings: Settings, request: BackupRequest) -> Scope:
-    """``UsageError``, ``SettingsError``: what was asked for makes no sense, or is not configured."""
+    """``UsageError``, ``SettingsError``: what was asked for makes no sense, or is not configured; or a setting is wrong
+    that is needed only when everything has been backed up."""
+    settings.rpo_seconds()
+    settings.expiry_warning_seconds()
+    settings.app_service_build()
     configured = settings.configured()
     for name in request.only:
         if name not in COMPONENTS:

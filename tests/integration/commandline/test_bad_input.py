@@ -96,6 +96,11 @@ WRONG_SETTINGS = [
     ("VAULT_URL", "not a URL"),
     ("VAULT_URL", "ftp://vault.example"),
     ("VAULT_KEY", "not base 64"),
+    ("EXPIRY_WARNING", "two months"),
+    ("RPO_DATABASES", "26"),
+    ("RPO_SHARE", "1w"),
+    ("RPO_SECRETS", "never"),
+    ("APP_SERVICE_BUILD", "@Microsoft.KeyVault(VaultName=kv;SecretName=build)"),
 ]
 
 
