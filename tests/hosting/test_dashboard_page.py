@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from shared.status.dashboard import render
+from shared.status.page import page
 from tests.standins.azurite import REPOSITORY
 from tests.unit.status.test_dashboard import SAMPLES
 
@@ -225,6 +226,29 @@ def test_a_name_with_a_script_in_it_runs_nothing(chromium: Chromium, tmp_path: P
     assert chromium.ask("document.title") == "Lifeboat: ok"
     assert chromium.ask("document.images.length + document.scripts.length") == 0
     assert chromium.ask("document.documentElement.scrollWidth") <= WIDTHS["phone"][0]
+
+
+def test_on_paper_the_page_is_dark_on_white_also_for_who_prefers_dark(chromium: Chromium, tmp_path: Path) -> None:
+    chromium.open(written("failing", tmp_path), "wide", "dark")
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    chromium.call("Emulation.setEmulatedMedia", media="print", features=[dark])
+    chromium.picture(tmp_path / "failing-print.png")
+    ground = chromium.ask("getComputedStyle(document.body).backgroundColor")
+    chromium.call("Emulation.setEmulatedMedia", media="", features=[])
+    assert ground == "rgb(255, 255, 255)"
+
+
+def test_the_browser_tells_of_whatever_a_page_tries(chromium: Chromium, tmp_path: Path) -> None:
+    """Else the tests above would be content with anything."""
+    body = '<p style="color: red">x</p><img src="http://127.0.0.1:9/x.png"><p><svg width="2000" height="9"></svg></p>'
+    file = tmp_path / "naughty.html"
+    file.write_text(page("x", body))
+    chromium.open(file.as_uri(), "wide")
+    assert len(chromium.complaints()) == 2
+    assert len(chromium.ask(_OVERFLOWING)) == 1
+    file.write_text(body)
+    chromium.open(file.as_uri(), "wide")
+    assert chromium.asked_for() == [file.as_uri(), "http://127.0.0.1:9/x.png"]
 
 
 def make_images() -> None:
