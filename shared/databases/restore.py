@@ -29,6 +29,8 @@ from shared.databases.statements import BackupType, Devices
 from shared.databases.tsql import LONGEST_NAME
 from shared.errors import DatabaseError, LifeboatError, StorageForbidden, UsageError
 
+AS, TO = "--as (of 'restore all': --databases-as)", "--to (of 'restore all': --databases-to)"
+"""As people are told of them, who may have given either command."""
 IN_USE = frozenset({3101, 5064, 5061, 5070})
 """Somebody else is in the database, or has its one seat."""
 EXCLUSIVE_TRIES = 3
@@ -91,7 +93,7 @@ class DatabaseRestores:
         """
         if len(target) > LONGEST_NAME:
             raise UsageError(
-                f"the name {target[:40]}... is longer than {LONGEST_NAME} characters", remedy="Shorten --as."
+                f"the name {target[:40]}... is longer than {LONGEST_NAME} characters", remedy=f"Shorten {AS}."
             )
         server = inspection.inspect(self.connection)
         existing = server.find(target)
@@ -111,7 +113,7 @@ class DatabaseRestores:
             raise DatabaseError(
                 f"the backup of {database} was made by SQL Server {VERSION_NAMES.get(newest, newest)}, and "
                 f"{server.name} is {VERSION_NAMES.get(server.major, server.major)}: it restores nothing newer",
-                remedy="Restore to a server of that version or a later one (--to).",
+                remedy=f"Restore to a server of that version or a later one with {TO}.",
                 database=database,
             )
         if existing is not None and existing.replica is not None:
@@ -119,7 +121,7 @@ class DatabaseRestores:
                 f"{existing.name} on {server.name} is in the availability group {existing.replica.group}, and nothing "
                 "is restored over that",
                 remedy=f"Take it out first: ALTER AVAILABILITY GROUP [{existing.replica.group}] REMOVE DATABASE ...; "
-                "or restore beside it with --as.",
+                f"or restore beside it with {AS}.",
                 database=database,
             )
         if any(each.containment for each in chain.sets) and not self._contained_authentication():
@@ -270,7 +272,7 @@ class DatabaseRestores:
             )
             error.remedy = (
                 "Run it again: a database that is RESTORING is recovered first. Where its newest transactions do not "
-                "matter, drop it and restore again; else restore beside it with --as."
+                f"matter, drop it and restore again; else restore beside it with {AS}."
             )
             raise
         finally:
@@ -397,7 +399,7 @@ def _refuse_unsaved_tail(existing: DatabaseFacts, server: ServerFacts) -> None:
     raise DatabaseError(
         f"{existing.name} on {server.name} is {existing.state}, and its log may hold transactions that no backup has",
         remedy="Save its tail by hand (BACKUP LOG ... WITH NO_TRUNCATE, NORECOVERY), or give them up: "
-        f"{statements.drop_database(existing.name)}; then restore. Or restore beside it with --as.",
+        f"{statements.drop_database(existing.name)}; then restore. Or restore beside it with {AS}.",
         database=existing.name,
     )
 

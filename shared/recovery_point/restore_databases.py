@@ -14,7 +14,7 @@ from shared.databases.backup_set import BackupSet
 from shared.databases.chains import Chain, NoChain, chain_at, chain_to
 from shared.databases.medium import REPOSITORY, Depot
 from shared.databases.progress import Progress
-from shared.databases.restore import DatabaseRestores, Planned, Restored
+from shared.databases.restore import AS, TO, DatabaseRestores, Planned, Restored
 from shared.errors import Cancelled, DatabaseError, LifeboatError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.databases import connect, open_medium, readable_sets, sets_of
@@ -131,12 +131,15 @@ def restore_databases(
 def _refuse_live(settings: Settings, request: DatabasesRestoreRequest) -> None:
     """``UsageError`` where databases of the source would be replaced, and nobody said that this is meant."""
     if request.to is not None and not request.to.strip():
-        raise UsageError("--to is empty", remedy="Name the server, or leave it out to restore to the source.")
+        raise UsageError(
+            "the server to restore to is empty",
+            remedy=f"Name it with {TO}, or leave that out to restore to the source.",
+        )
     to_source = request.to is None or request.to == settings.values.get("LIFEBOAT_SQL_SERVER")
     if to_source and not request.suffix and not request.overwrite:
         raise UsageError(
             "this would restore over the databases of the source",
-            remedy="Restore beside them with --as SUFFIX, or to another server with --to; --overwrite replaces them.",
+            remedy=f"Restore beside them with {AS}, or to another server with {TO}; --overwrite replaces them.",
         )
 
 
@@ -314,7 +317,7 @@ def _plan(
                     "component": "databases",
                     "code": "exists",
                     "message": f"{target} is on {result.target} already and was left as it is",
-                    "remedy": "Choose another --as, or replace it with --overwrite.",
+                    "remedy": f"Choose another suffix with {AS}, or replace it with --overwrite.",
                     "database": name,
                 }
             )
