@@ -351,22 +351,31 @@ def secrets_put(
     as_json: AsJson = False,
 ) -> int:
     """Keep SystemSecrets.JSON, or another file, in the Key Vault."""
-    from shared.recovery_point.secrets import put_secrets, read_upload
+    from shared.recovery_point.secrets import found_text, put_secrets, read_upload, time_text
     from shared.secrets.files import plain
 
-    put = put_secrets(Settings.from_environment(), read_upload(file).content, name=name, filename=file.name)
+    read = read_upload(file)
+    put = put_secrets(Settings.from_environment(), read.content, name=name, filename=file.name, modified=read.modified)
     if not as_json:
         shown = plain(str(file))
         kept = "kept as" if put.new else "is current already, its age was refreshed:"
         result(f"{shown} {kept} {put.file.secret}, version {put.file.version}")
         result(f"  SHA-256 {put.file.sha256}, {put.file.size_bytes:,} bytes")
+        if name is None:
+            result(f"  found in it: {found_text(put.findings)}")
+        if put.replaced is not None:
+            before, held = put.replaced.file, "" if name else f" with {found_text(put.replaced.findings)}"
+            result(
+                f"  replaces version {before.version} of {time_text(before.uploaded)}: "
+                f"{before.size_bytes:,} bytes{held}"
+            )
         for certificate in put.findings.certificates:
             key = "with its private key" if certificate.has_key else "without a private key"
             result(
                 f"  certificate {certificate.subject}, thumbprint {certificate.thumbprint}, {key}, good until "
                 f"{certificate.not_after:%Y-%m-%d}"
             )
-        for note in put.findings.notes:
+        for note in put.notes:
             message(note)
         message(f"Delete {shown} here once it is no longer needed: anybody who reads it owns App Service.")
     return _answer({"status": "ok", "reasons": [], **put.answer()}, as_json)

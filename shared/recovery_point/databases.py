@@ -279,12 +279,12 @@ class DatabasesComponent:
         if logins is None:
             return {"saved": 0, "why": "password hashes may not be seen (CONTROL SERVER)"}
         try:
-            kept, _ = SecretFiles(self.vault.secrets).put(
+            put = SecretFiles(self.vault.secrets).put(
                 LOGINS_SECRET, logins.document, filename="logins.json", remind_after=None, now=datetime.now(UTC)
             )
         except StorageError as error:
             return {"saved": 0, "why": str(error)}
-        return {"saved": logins.count, "secret": LOGINS_SECRET, "version": kept.version, "sha256": kept.sha256}
+        return {"saved": logins.count, "secret": LOGINS_SECRET, "version": put.file.version, "sha256": put.file.sha256}
 
 
 def merged(

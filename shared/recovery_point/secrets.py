@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +38,14 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """The version of a file before the one that was just made."""
+
+    file: StoredFile
+    findings: Findings
+
+
+@dataclass(frozen=True, slots=True)
 class PutSecrets:
     """What came of an upload."""
 
@@ -45,6 +53,10 @@ class PutSecrets:
     new: bool
     """False: these bytes were current already, and their age was refreshed."""
     findings: Findings
+    replaced: Replaced | None = None
+    """What was current before; None where nothing was replaced, or it cannot be read back."""
+    notes: tuple[str, ...] = ()
+    """For people, of the file and of what it replaced."""
 
     def answer(self) -> Json:
         """What the command answers, and the HTTP upload."""
@@ -52,12 +64,28 @@ class PutSecrets:
             "new": self.new,
             "certificates": [_certificate(self.file.name, each) for each in self.findings.certificates],
             "passwords": self.findings.passwords,
-            "notes": list(self.findings.notes),
+            "replaced": {
+                "version": self.replaced.file.version,
+                "size_bytes": self.replaced.file.size_bytes,
+                "passwords": self.replaced.findings.passwords,
+                "certificates": len(self.replaced.findings.certificates),
+            }
+            if self.replaced
+            else None,
+            "notes": list(self.notes),
         }
 
 
-def put_secrets(settings: Settings, content: bytes, *, name: str | None = None, filename: str) -> PutSecrets:
-    """Keep SystemSecrets.JSON, or another file under ``name``, in the Key Vault.
+def put_secrets(
+    settings: Settings,
+    content: bytes,
+    *,
+    name: str | None = None,
+    filename: str,
+    modified: datetime | None = None,
+) -> PutSecrets:
+    """Keep SystemSecrets.JSON, or another file under ``name``, in the Key Vault. ``modified``: when the file was last
+    written, where that is known.
 
     ``SecretsFileError`` for what cannot be SystemSecrets.JSON, or is larger than 1 MiB; ``UsageError`` for a name that
     is none; ``SettingsError``, and the errors of the Key Vault. Whatever goes wrong, what was current stays current.
@@ -70,11 +98,57 @@ def put_secrets(settings: Settings, content: bytes, *, name: str | None = None, 
         raise SecretsFileError(f"{filename} {what}", remedy="Is it the right file?")
     with open_files(settings) as files:
         now, remind_after = datetime.now(UTC), _remind_after(settings)
-        stored, new = files.put(secret, content, filename=filename, remind_after=remind_after, now=now)
-        if not new:
-            stored = files.refresh(stored, remind_after=remind_after, now=now)
+        put = files.put(secret, content, filename=filename, remind_after=remind_after, now=now)
+        stored = put.file if put.new else files.refresh(put.file, remind_after=remind_after, now=now)
         findings = _find(files, stored, content, files.kept() if name else ())
-    return PutSecrets(stored, new, findings)
+    replaced = Replaced(put.before[0], _find_alone(*put.before)) if put.new and put.before else None
+    done = PutSecrets(stored, put.new, findings, replaced, findings.notes)
+    return done if name else replace(done, notes=(*findings.notes, *_notes(done, modified)))
+
+
+def _notes(put: PutSecrets, modified: datetime | None) -> Iterator[str]:
+    """What speaks against a file that was taken as SystemSecrets.JSON, any JSON object being one."""
+    before = put.replaced
+    if not _count(put.findings) or (before and 2 * _count(put.findings) < _count(before.findings)):
+        held = f", where the version before holds {found_text(before.findings)}" if before else ""
+        still = f"; the version before is still there: {before.file.version}" if before else ""
+        yield (
+            f"ATTENTION: this does not look like SystemSecrets.JSON: {put.file.filename} holds "
+            f"{found_text(put.findings)}{held}{still}"
+        )
+    if before and modified and modified < before.file.uploaded:
+        yield (
+            f"ATTENTION: {put.file.filename} was last written at {time_text(modified)}, before the version that it "
+            f"replaced was uploaded ({time_text(before.file.uploaded)}): is it an older download?"
+        )
+    if not put.new:
+        yield (
+            f"these bytes are current already, they are here since {time_text(put.file.uploaded)}, and that they came "
+            "again does not clear drift: if the secrets were rotated since, download them anew"
+        )
+    elif put.file.refreshed:
+        yield (
+            f"these bytes are not new, they were first uploaded at {time_text(put.file.uploaded)}: for drift to be "
+            "cleared 'secrets confirm' is needed, where they fit the databases as they are now"
+        )
+
+
+def _count(findings: Findings) -> int:
+    return findings.passwords + len(findings.certificates)
+
+
+def found_text(findings: Findings) -> str:
+    """``12 passwords or keys and 1 certificate``"""
+    passwords, certificates = findings.passwords, len(findings.certificates)
+    return (
+        f"{passwords} {'password or key' if passwords == 1 else 'passwords or keys'} and "
+        f"{certificates} certificate{'' if certificates == 1 else 's'}"
+    )
+
+
+def time_text(moment: datetime) -> str:
+    """For people, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def confirm_secrets(settings: Settings) -> StoredFile:
@@ -245,8 +319,8 @@ class SecretsComponent:
         if self.version_at_start not in (None, stored.version):
             return f"Run 'backup' again. What fits the databases in this point is version {self.version_at_start}."
         return (
-            "Download the secrets anew in the administrator portal and run 'secrets put'; where nothing was rotated, or "
-            "an earlier file was put back that fits, 'secrets confirm'."
+            "Download the secrets anew in the administrator portal and run 'secrets put'; where nothing was rotated, "
+            "or an earlier file was put back that fits, 'secrets confirm'."
         )
 
     def _users(self, memory: Memory) -> ServiceUsers:
@@ -399,6 +473,10 @@ def _find(files: SecretFiles, stored: StoredFile, content: bytes, names: Sequenc
         if name in names:
             _, beside[what] = files.read(secret_of(name))
     return find_in_file(content, key=beside["key"], password=beside["password"])
+
+
+def _find_alone(stored: StoredFile, content: bytes) -> Findings:
+    return find_in_system_secrets(content) if stored.secret == SYSTEM_SECRETS else find_in_file(content)
 
 
 def _remind_after(settings: Settings) -> timedelta:

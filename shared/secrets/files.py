@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import orjson
 
@@ -78,23 +79,31 @@ class StoredFile:
         return self.secret.removeprefix(_PREFIX)
 
 
+class Put(NamedTuple):
+    """What came of keeping a file."""
+
+    file: StoredFile
+    new: bool
+    """It made a new version: the bytes that are current already make none."""
+    before: tuple[StoredFile, bytes] | None
+    """What was current; None also where it could not be read back."""
+
+
 @dataclass(frozen=True, slots=True)
 class SecretFiles:
     """The files of one Key Vault. Errors besides those named: those of ``SecretStore``."""
 
     store: SecretStore
 
-    def put(
-        self, secret: str, content: bytes, *, filename: str, remind_after: timedelta | None, now: datetime
-    ) -> tuple[StoredFile, bool]:
-        """Keep ``content``; True where it made a new version: the bytes that are current already make none.
+    def put(self, secret: str, content: bytes, *, filename: str, remind_after: timedelta | None, now: datetime) -> Put:
+        """Keep ``content``.
 
         ``remind_after``: the version's expiry date, which is a reminder; Key Vault gives the version out after it too.
         """
         sha256 = hashlib.sha256(content).hexdigest()
-        current = self._readable(secret)
-        if current is not None and current.sha256 == sha256:
-            return current, False
+        before = self._readable(secret)
+        if before is not None and before[0].sha256 == sha256:
+            return Put(before[0], False, before)
         first = self._first_upload(secret, sha256)
         coded = base64.b64encode(zlib.compress(content, 9)).decode("ascii")
         parts = []
@@ -111,7 +120,7 @@ class SecretFiles:
             content_type=CONTENT_TYPE,
             expires=_after(now, remind_after),
         )
-        return _stored(made), True
+        return Put(_stored(made), True, before)
 
     def refresh(self, file: StoredFile, *, remind_after: timedelta | None, now: datetime) -> StoredFile:
         """Record that the bytes of ``file`` came once more."""
@@ -163,10 +172,10 @@ class SecretFiles:
             raise _damaged(stored, "its hash is not the recorded one")
         return content
 
-    def _readable(self, secret: str) -> StoredFile | None:
+    def _readable(self, secret: str) -> tuple[StoredFile, bytes] | None:
         """The current version; None also where nobody can read it back: then the same bytes are worth a new version."""
         try:
-            return self.read(secret)[0]
+            return self.read(secret)
         except (Damaged, NoSecrets):
             return None
         except StorageForbidden:

@@ -64,7 +64,8 @@ class _Object(tuple[tuple[str, object], ...]):
 
 
 def check_system_secrets(content: bytes, filename: str = "SystemSecrets.JSON") -> None:
-    """``SecretsFileError``, naming ``filename``, unless ``content`` is a JSON object with something in it, of at most ``MOST_BYTES``.
+    """``SecretsFileError``, naming ``filename``, unless ``content`` is a JSON object with something in it, of at
+    most ``MOST_BYTES``.
 
     In UTF-8, or with a byte order mark in UTF-16. A file that was written by PowerShell's ``>`` is UTF-16; it has all
     that the download had, and PowerShell and .NET read it. Refused, it might be all that is left, and not be saved.

@@ -171,6 +171,70 @@ def test_people_are_told_what_was_found_and_never_a_value(site: Site) -> None:
     assert "Delete" in err, "the file on the operator's machine is as good as App Service itself"
 
 
+def test_people_are_told_what_an_upload_replaces_and_how_much_was_in_it(site: Site) -> None:
+    first = site.put()
+    assert first.json["replaced"] is None
+    more = json.dumps({**json.loads(SYSTEM_SECRETS), "AnotherPassword": CANARY}).encode()
+    code, out, _ = site.command.people("secrets", "put", site.downloaded(more))
+    assert code == 0
+    assert "3 passwords or keys and 0 certificates" in out
+    assert f"replaces version {first.json['version']}" in out
+    assert f"{len(SYSTEM_SECRETS):,} bytes with 2 passwords or keys and 0 certificates" in out
+    second = site.put(SYSTEM_SECRETS + b"\n").json
+    assert second["replaced"]["passwords"] == 3
+    assert second["replaced"].keys() == {"version", "size_bytes", "passwords", "certificates"}
+    assert second["notes"] == []
+
+
+@pytest.mark.parametrize("content", [b'{"name": "a package"}', b'{"WebServerPassword": "x"}'])
+def test_what_does_not_look_like_the_secrets_is_taken_and_told_loudly(site: Site, content: bytes) -> None:
+    many = json.dumps({f"Password{number}": CANARY for number in range(3)}).encode()
+    version = site.put(many).json["version"]
+    code, _, err = site.command.people("secrets", "put", site.downloaded(content))
+    assert code == 0, "any object is taken: the file has no documented schema"
+    assert "ATTENTION: this does not look like SystemSecrets.JSON" in err
+    assert f"the version before is still there: {version}" in err
+
+
+def test_the_first_file_that_holds_no_secret_is_told_too(site: Site) -> None:
+    (note,) = site.put(b'{"name": "a package"}').json["notes"]
+    assert "does not look like SystemSecrets.JSON" in note
+    assert "version before" not in note
+
+
+def test_a_file_that_was_written_before_the_version_it_replaces_was_uploaded_is_told(site: Site) -> None:
+    site.put()
+    path = site.downloaded(SYSTEM_SECRETS + b"\n")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    (note,) = site.command("secrets", "put", path).json["notes"]
+    assert "last written at 2023-11-14 22:13:20Z" in note
+    assert "older download" in note
+
+
+def test_the_same_bytes_again_say_that_they_do_not_clear_drift(site: Site) -> None:
+    uploaded = site.put().json["uploaded"]
+    (note,) = site.put().json["notes"]
+    assert f"here since {uploaded[:19].replace('T', ' ')}Z" in note
+    assert "download them anew" in note
+
+
+def test_bytes_of_an_older_version_say_that_drift_needs_a_confirmation(site: Site) -> None:
+    uploaded = site.put().json["uploaded"]
+    site.put(SYSTEM_SECRETS + b"\n")
+    again = site.put().json
+    assert again["new"] is True
+    (note,) = again["notes"]
+    assert f"first uploaded at {uploaded[:19].replace('T', ' ')}Z" in note
+    assert "'secrets confirm'" in note
+
+
+def test_of_another_file_neither_drift_nor_passwords_are_told(site: Site) -> None:
+    site.command("secrets", "put", site.downloaded(b"text", "note.txt"), "--name", "note")
+    replaced = site.command("secrets", "put", site.downloaded(b"more text", "note.txt"), "--name", "note").json
+    again = site.command("secrets", "put", site.downloaded(b"more text", "note.txt"), "--name", "note").json
+    assert (replaced["replaced"]["size_bytes"], replaced["notes"], again["notes"]) == (4, [], [])
+
+
 def test_a_tde_certificate_that_is_kept_with_its_key_makes_the_point_of_an_encrypted_database_complete(
     site: Site,
 ) -> None:

@@ -69,8 +69,8 @@ def test_the_same_bytes_again_make_no_new_version() -> None:
     store = MemorySecrets()
     files = SecretFiles(store)
     first = put(files, b"the same")
-    again, new = files.put(SYSTEM_SECRETS, b"the same", filename="other", remind_after=None, now=NOW + DAY)
-    assert (again, new) == (first, False)
+    again, new, before = files.put(SYSTEM_SECRETS, b"the same", filename="other", remind_after=None, now=NOW + DAY)
+    assert (again, new, before) == (first, False, (first, b"the same"))
     assert {name: len(versions) for name, versions in store.kept.items()} == {
         "system-secrets": 1,
         "system-secrets-part-01": 1,
