@@ -383,13 +383,20 @@ def secrets_put(
 
 @secrets_app.command("confirm")
 def secrets_confirm(as_json: AsJson = False) -> int:
-    """Record that somebody looked and nothing was rotated since SystemSecrets.JSON was kept."""
-    from shared.recovery_point.secrets import confirm_secrets, described
+    """Record that somebody looked: nothing was rotated since, or the file fits the databases as they are now."""
+    from shared.recovery_point.secrets import confirm_secrets, time_text
 
-    file = confirm_secrets(Settings.from_environment())
+    confirmed = confirm_secrets(Settings.from_environment())
     if not as_json:
-        result(f"SystemSecrets.JSON of {file.uploaded:%Y-%m-%d %H:%M}Z, version {file.version}, is confirmed")
-    return _answer({"status": "ok", "reasons": [], **described(file)}, as_json)
+        file, before = confirmed.file, confirmed.before
+        result(f"SystemSecrets.JSON, version {file.version}, is confirmed")
+        result(f"  {file.filename}, {file.size_bytes:,} bytes, SHA-256 {file.sha256}")
+        result(f"  uploaded {time_text(file.uploaded)}; last confirmed {time_text(before) if before else 'never'}")
+        message(
+            "You have said: nothing was rotated since, or this file fits the databases as they are now. It overrides "
+            "whatever drift was found before. If it is not so, download the secrets anew and run 'secrets put'."
+        )
+    return _answer({"status": "ok", "reasons": [], **confirmed.answer()}, as_json)
 
 
 @app.command()

@@ -151,10 +151,24 @@ def time_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
-def confirm_secrets(settings: Settings) -> StoredFile:
-    """Record that somebody looked and nothing was rotated since. ``NoSecrets``, ``Damaged``."""
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    file: StoredFile
+    before: datetime | None
+    """When it had been confirmed the last time before."""
+
+    def answer(self) -> Json:
+        """What the command answers."""
+        return described(self.file) | {"confirmed_before": rfc3339_of(self.before) if self.before else None}
+
+
+def confirm_secrets(settings: Settings) -> Confirmed:
+    """Record that somebody looked: nothing was rotated since, or the file fits the databases as they are now.
+    ``NoSecrets``, ``Damaged``."""
     with open_files(settings) as files:
-        return files.confirm(SYSTEM_SECRETS, remind_after=_remind_after(settings), now=datetime.now(UTC))
+        before = files.current(SYSTEM_SECRETS)
+        file = files.confirm(SYSTEM_SECRETS, remind_after=_remind_after(settings), now=datetime.now(UTC))
+    return Confirmed(file, before.confirmed if before else None)
 
 
 class Upload(NamedTuple):

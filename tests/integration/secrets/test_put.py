@@ -228,6 +228,22 @@ def test_bytes_of_an_older_version_say_that_drift_needs_a_confirmation(site: Sit
     assert "'secrets confirm'" in note
 
 
+def test_a_confirmation_says_what_it_is_of_and_what_it_overrides(site: Site) -> None:
+    version = site.put().json["version"]
+    code, out, err = site.command.people("secrets", "confirm")
+    assert code == 0
+    assert version in out
+    assert f"SystemSecrets.JSON, {len(SYSTEM_SECRETS):,} bytes" in out
+    assert "last confirmed never" in out
+    assert "nothing was rotated since, or this file fits the databases as they are now" in err
+    first = site.command("secrets", "confirm").json
+    again = site.command("secrets", "confirm").json
+    assert again["confirmed_before"] == first["confirmed"]
+    assert (
+        f"last confirmed {again['confirmed'][:19].replace('T', ' ')}Z" in site.command.people("secrets", "confirm")[1]
+    )
+
+
 def test_of_another_file_neither_drift_nor_passwords_are_told(site: Site) -> None:
     site.command("secrets", "put", site.downloaded(b"text", "note.txt"), "--name", "note")
     replaced = site.command("secrets", "put", site.downloaded(b"more text", "note.txt"), "--name", "note").json
