@@ -57,37 +57,90 @@ def _rights(facts: Facts) -> Step:
 
 
 def _machine(facts: Facts) -> Step:
+    driver = ", Microsoft's ODBC driver for SQL Server installed," if facts.chains else ""
     return step(
         "A machine with Lifeboat",
-        "Any machine with Python 3.11 or later that reaches the vault, the SQL server (1433) and the file server "
-        "(445). In Lifeboat's folder: `pip install -r requirements.txt`, `az login`, and:",
+        f"Any machine with Python 3.11 or later{driver} that reaches the vault, the SQL server (1433) and the file "
+        "server (445). In Lifeboat's folder: `pip install -r requirements.txt`, `az login`, and these, which are all "
+        "that a restore needs:",
         block(_settings(facts), "powershell"),
+        *(_certificate_words(facts) if facts.chains else ()),
         works=f"`python lifeboat.py runbook --point {facts.id}` prints this page, its checks run anew.",
     )
 
 
 def _settings(facts: Facts) -> Iterator[str]:
+    """Lines of PowerShell; what may not apply is a comment."""
     yield variable("LIFEBOAT_VAULT_URL", text(facts.vault_url))
+    if facts.setting("VAULT_KEY"):
+        yield variable("LIFEBOAT_VAULT_KEY", asked("account key of the vault"))
+    yield from _as_set(facts, "STORAGE_API_VERSION")
     if facts.key_vault_url:
         yield variable("LIFEBOAT_KEY_VAULT_URL", text(facts.key_vault_url))
-    else:
+    if not facts.key_vault_url or facts.setting("REPOSITORY_PASSWORD"):
         yield variable("LIFEBOAT_REPOSITORY_PASSWORD", asked("password of the repository"))
     if facts.chains:
-        yield variable("LIFEBOAT_SQL_MODE", text(facts.mode))
-        if facts.mode == "url":
-            yield variable("LIFEBOAT_LANDING_URL", text(facts.landing_url))
-        else:
-            path = facts.settings.values.get("LIFEBOAT_SQL_DISK_PATH")
-            shown = text(path) if path else placeholder(r"\\server\share\folder that the new SQL server reads")
-            yield variable("LIFEBOAT_SQL_DISK_PATH", shown)
-            yield variable("LIFEBOAT_SQL_DISK_USERNAME", placeholder("who writes there"))
-            yield variable("LIFEBOAT_SQL_DISK_PASSWORD", asked("password of that user"))
+        yield from _medium(facts)
         yield variable("LIFEBOAT_SQL_SERVER", text(facts.sql_server or "<sql server>"))
         yield variable("LIFEBOAT_RESTORE_SQL_USERNAME", placeholder("login of SQL Server that restores"))
         yield variable("LIFEBOAT_RESTORE_SQL_PASSWORD", asked("password of that login"))
+        yield from _certificate(facts)
+        yield from _driver(facts)
+        yield from _as_set(facts, "SQL_STATEMENT_LIMIT", "SQL_OWN_LOG_CHAIN")
     if facts.has_share:
+        yield variable("LIFEBOAT_SHARE_URL", text(facts.share_url or "smb://<file server>/<share>"))
         yield variable("LIFEBOAT_RESTORE_USERNAME", placeholder(r"DOMAIN\administrator of the file server"))
         yield variable("LIFEBOAT_RESTORE_PASSWORD", asked("password of that user"))
+
+
+def _as_set(facts: Facts, *names: str) -> Iterator[str]:
+    for name in names:
+        if value := facts.setting(name):
+            yield variable(f"LIFEBOAT_{name}", text(value))
+
+
+def _medium(facts: Facts) -> Iterator[str]:
+    yield variable("LIFEBOAT_SQL_MODE", text(facts.mode))
+    if facts.mode == "url":
+        yield variable("LIFEBOAT_LANDING_URL", text(facts.landing_url))
+        if facts.setting("LANDING_KEY"):
+            yield variable("LIFEBOAT_LANDING_KEY", asked("account key of the landing account"))
+        yield from _as_set(facts, "SQL_SAS")
+        return
+    path = facts.setting("SQL_DISK_PATH")
+    shown = text(path) if path else placeholder(r"\\server\share\folder that the new SQL server reads")
+    yield variable("LIFEBOAT_SQL_DISK_PATH", shown)
+    yield from _as_set(facts, "SQL_DISK_URL")
+    yield variable("LIFEBOAT_SQL_DISK_USERNAME", placeholder("who writes there"))
+    yield variable("LIFEBOAT_SQL_DISK_PASSWORD", asked("password of that user"))
+
+
+def _certificate(facts: Facts) -> Iterator[str]:
+    """How the SQL server is trusted: as it was here; a new server may need another way."""
+    pinned = variable("LIFEBOAT_SQL_SERVER_CERTIFICATE", placeholder("file of the certificate of the SQL server, PEM"))
+    trusting = variable("LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE", text("true"))
+    trusts = (facts.setting("SQL_TRUST_SERVER_CERTIFICATE") or "").lower() == "true"
+    yield pinned if facts.setting("SQL_SERVER_CERTIFICATE") else f"# {pinned}"
+    yield trusting if trusts else f"# {trusting}"
+
+
+def _certificate_words(facts: Facts) -> Iterator[str]:
+    yield (
+        "A freshly installed SQL Server has a certificate that it signed itself, and this machine refuses it. Let the "
+        "server's administrator give it one of an authority that this machine trusts; or export the one it uses (SQL "
+        "Server Configuration Manager, protocols, Certificate; without its key, Base-64) and name that file in "
+        "`LIFEBOAT_SQL_SERVER_CERTIFICATE`. Only where neither can be had, and the network between is your own: "
+        "`LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE`. **Whoever stands in between then reads the password and everything "
+        "else.**"
+    )
+
+
+def _driver(facts: Facts) -> Iterator[str]:
+    driver = facts.setting("SQL_DRIVER")
+    if driver:
+        line = variable("LIFEBOAT_SQL_DRIVER", text(driver))
+        is_path = "/" in driver or "\\" in driver
+        yield f"# {line}   # where the driver lies there on this machine too" if is_path else line
 
 
 def _resource_provider(facts: Facts) -> Step:

@@ -48,15 +48,15 @@ class Facts:
 
     @property
     def vault_url(self) -> str:
-        return self._setting("VAULT_URL") or "https://<vault account>.blob.core.windows.net"
+        return self.setting("VAULT_URL") or "https://<vault account>.blob.core.windows.net"
 
     @property
     def landing_url(self) -> str:
-        return self._setting("LANDING_URL") or "https://<landing account>.blob.core.windows.net"
+        return self.setting("LANDING_URL") or "https://<landing account>.blob.core.windows.net"
 
     @property
     def key_vault_url(self) -> str | None:
-        found = self.secrets.get("key_vault") or self.point.source.get("key_vault") or self._setting("KEY_VAULT_URL")
+        found = self.secrets.get("key_vault") or self.point.source.get("key_vault") or self.setting("KEY_VAULT_URL")
         return str(found).rstrip("/") if found else None
 
     @property
@@ -167,14 +167,15 @@ class Facts:
         found = [name for name, file in self.files.items() if thumbprint in (file.get("thumbprints") or [])]
         return sorted(found, key=lambda name: (name not in keyed, name))
 
-    def _setting(self, name: str) -> str | None:
+    def setting(self, name: str) -> str | None:
+        """As it is where the runbook is made; ``LIFEBOAT_`` is not part of ``name``."""
         value = self.settings.values.get(f"LIFEBOAT_{name}")
         return value.rstrip("/") if value else None
 
     def _share_of_older_record(self) -> str | None:
         source = self.share.get("source") or {}
         host, path = source.get("hostname"), source.get("path")
-        configured = self._setting("SHARE_URL")
+        configured = self.setting("SHARE_URL")
         if not host or not path or host == "localhost":  # a folder of the machine that made the backup
             return configured if configured and not configured.lower().startswith("smb:") else None
         return f"smb://{host}/{quote(str(path).strip('/'))}"

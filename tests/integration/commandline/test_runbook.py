@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,8 +14,18 @@ import pytest
 from tests.conftest import Vault
 from tests.integration.commandline.conftest import PASSWORD as REPOSITORY_PASSWORD
 from tests.integration.commandline.conftest import CommandLine, Json
-from tests.integration.databases.conftest import HOSTING, METERING, PASSWORD, Bench, bench, landing, sql_server
+from tests.integration.databases.conftest import (
+    HOSTING,
+    METERING,
+    PASSWORD,
+    RESTORE_LOGIN,
+    Bench,
+    bench,
+    landing,
+    sql_server,
+)
 from tests.integration.secrets.conftest import CANARY, Site, site
+from tests.standins.azurite import KEY
 from tests.standins.restic import StockRestic
 
 __all__ = ["bench", "landing", "site", "sql_server"]
@@ -159,6 +170,54 @@ def test_without_an_id_the_newest_complete_and_whole_point_is_taken(lifeboat_in:
     assert answer.json["point"] == whole.json["point"]
     assert len(answer.json["notes"]) == 1
     assert {check["result"] for check in answer.json["checks"][1:]} == {"skip"}
+
+
+LINE = re.compile(r"\$env:LIFEBOAT_(\w+) = (?:'(.*)'|(\[Net\.NetworkCredential\].*))\Z")
+
+
+def follow(site: Site, text: str, filled: dict[str, str]) -> None:
+    """The environment that the step on the machine prints, what a person fills in, and nothing else."""
+    step = text.split(" A machine with Lifeboat\n")[1].split("\n###")[0]
+    (script,) = re.findall(r"```powershell\n(.*?)\n```", step, re.DOTALL)
+    for name in [name for name in os.environ if name.startswith("LIFEBOAT_")]:
+        site.bench.monkeypatch.delenv(name)
+    asked = set()
+    for line in script.splitlines():
+        if line.startswith("# "):
+            continue
+        found = LINE.match(line)
+        assert found, line
+        name, value, secret = found.groups()
+        if secret or "<" in value:
+            asked.add(name)
+            value = filled.get(name, "")
+        site.command.set(**{name: value.replace("''", "'")})
+    assert asked >= filled.keys()
+
+
+def test_the_settings_of_the_page_and_what_a_person_fills_in_are_all_that_a_restore_needs(site: Site) -> None:
+    """Whoever restores knows the login that restores, no other, and has a SQL server with a certificate of its own."""
+    site.put()
+    assert site.back_up().status == "complete"
+    filled = {
+        "VAULT_KEY": KEY,
+        "LANDING_KEY": KEY,
+        "RESTORE_SQL_USERNAME": RESTORE_LOGIN,
+        "RESTORE_SQL_PASSWORD": PASSWORD,
+        "SQL_SERVER_CERTIFICATE": str(site.bench.certificate.chain),
+    }
+    follow(site, site.command("runbook", "--no-checks").json["runbook"], filled)
+    assert "LIFEBOAT_SQL_USERNAME" not in os.environ
+
+    again = site.command("runbook")
+    assert set(results(again.json["checks"]).values()) == {"pass"}, again.json["checks"]
+    databases = site.command("restore", "databases", "--overwrite", "--dry-run")
+    assert (databases.code, databases.status) == (0, "complete"), databases.reasons
+    to_file = str(site.folder / "back.JSON")
+    everything = site.command("restore", "all", "--overwrite", "--dry-run", "--secrets-to", to_file)
+    assert (everything.code, everything.status) == (0, "complete"), everything.reasons
+    grants = site.command("runbook", "--grants")
+    assert f"[{RESTORE_LOGIN}]" in grants.json["grants"]
 
 
 def test_what_no_setting_leads_to_is_left_to_the_person(lifeboat_in: CommandLine) -> None:

@@ -26,6 +26,7 @@ from tests.unit.databases.making import differential, full, log
 from tests.unit.status.points import (
     FILES,
     ID,
+    SETTINGS,
     SHA256,
     SNAPSHOT,
     THUMBPRINT,
@@ -357,6 +358,66 @@ def test_master_is_a_page_of_its_own_and_never_a_command() -> None:
 
 def test_a_point_without_master_says_so() -> None:
     assert "This point holds no backup of it." in section(written(point({"databases": databases(hosting())})), 3)
+
+
+# --- the machine ---
+
+
+def machine(made: Any = None, **values: str) -> str:
+    return step(written(made, settings=SETTINGS | {f"LIFEBOAT_{name}": value for name, value in values.items()}), "A m")
+
+
+def settings_of(text: str) -> list[str]:
+    """Those that are set, without those that are comments."""
+    return re.findall(r"^\$env:LIFEBOAT_(\w+) = ", text, re.MULTILINE)
+
+
+def test_a_restoring_machine_gets_no_more_than_it_needs() -> None:
+    assert settings_of(machine()) == [
+        "VAULT_URL", "KEY_VAULT_URL", "SQL_MODE", "LANDING_URL", "SQL_SERVER", "RESTORE_SQL_USERNAME",
+        "RESTORE_SQL_PASSWORD", "SHARE_URL", "RESTORE_USERNAME", "RESTORE_PASSWORD",
+    ]  # fmt: skip
+    assert "SQL" not in " ".join(settings_of(machine(point({"share": share()}))))
+
+
+def test_keys_are_asked_for_where_keys_are_used_and_are_on_no_page() -> None:
+    text = machine(VAULT_KEY="hush", LANDING_KEY="hush", REPOSITORY_PASSWORD="hush")
+
+    for name in ("VAULT_KEY", "LANDING_KEY", "REPOSITORY_PASSWORD"):
+        assert re.search(rf"^\$env:LIFEBOAT_{name} = \[Net.NetworkCredential\].*Read-Host", text, re.MULTILINE)
+    assert "hush" not in text
+
+
+def test_what_is_set_where_the_page_is_made_holds_on_the_restoring_machine_too() -> None:
+    text = machine(STORAGE_API_VERSION="2017-11-09", SQL_DRIVER="ODBC Driver 17 for SQL Server", SQL_SAS="account-key")
+
+    assert "$env:LIFEBOAT_STORAGE_API_VERSION = '2017-11-09'" in text
+    assert "$env:LIFEBOAT_SQL_DRIVER = 'ODBC Driver 17 for SQL Server'" in text
+    assert "$env:LIFEBOAT_SQL_SAS = 'account-key'" in text
+    assert "\n# $env:LIFEBOAT_SQL_DRIVER = '/opt/x.so'" in machine(SQL_DRIVER="/opt/x.so"), "of another machine"
+
+
+def test_how_the_sql_server_is_trusted_is_said_and_what_a_new_one_needs() -> None:
+    pinned = "$env:LIFEBOAT_SQL_SERVER_CERTIFICATE = '<file of the certificate of the SQL server, PEM>'"
+    trusting = "$env:LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE = 'true'"
+    neither, one = machine(), machine(SQL_SERVER_CERTIFICATE="/etc/sql.pem")
+    any_ = machine(SQL_TRUST_SERVER_CERTIFICATE="True")
+
+    assert f"\n# {pinned}\n# {trusting}\n" in neither
+    assert f"\n{pinned}\n# {trusting}\n" in one
+    assert f"\n# {pinned}\n{trusting}\n" in any_
+    for text in (neither, one, any_):
+        assert "signed itself" in text
+        assert "**Whoever stands in between then reads the password" in text
+
+
+def test_backups_on_disk_need_the_folder_and_who_writes_there() -> None:
+    made = point({"databases": databases(hosting(stored=in_repository("h")), mode="disk")})
+    text = machine(made, SQL_DISK_PATH="\\\\nas\\sql", SQL_DISK_URL="smb://nas:1445/sql")
+
+    assert "$env:LIFEBOAT_SQL_DISK_PATH = '\\\\nas\\sql'\n$env:LIFEBOAT_SQL_DISK_URL = 'smb://nas:1445/sql'\n" in text
+    assert "SQL_DISK_PASSWORD" in settings_of(text)
+    assert "LANDING" not in text
 
 
 # --- share ---
