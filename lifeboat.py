@@ -381,6 +381,34 @@ def secrets_put(
     return _answer({"status": "ok", "reasons": [], **put.answer()}, as_json)
 
 
+@secrets_app.command("list")
+def secrets_list(as_json: AsJson = False) -> int:
+    """List what is kept: SystemSecrets.JSON and the files beside it, with their ages. Needs the Key Vault alone."""
+    from shared.recovery_point.secrets import list_secrets, time_text
+    from shared.secrets.files import SYSTEM_SECRETS
+
+    listed = list_secrets(Settings.from_environment())
+    answer = listed.answer()
+    if not as_json:
+        rows: list[tuple[str, ...]] = [
+            (
+                "SystemSecrets.JSON" if file.secret == SYSTEM_SECRETS else file.name,
+                f"{file.size_bytes:,}",
+                time_text(file.uploaded),
+                time_text(file.confirmed) if file.confirmed else "never",
+                duration_text(each["age_seconds"]),
+                file.version,
+            )
+            for file, each in zip(listed.files, answer["files"], strict=True)
+        ]
+        if rows:
+            _table(("file", "bytes", "uploaded", "confirmed", "age", "version"), rows)
+        elif not listed.reasons:
+            message("nothing is kept yet: python lifeboat.py secrets put SystemSecrets.JSON")
+        _tell_reasons(list(listed.reasons))
+    return _answer(answer, as_json)
+
+
 @secrets_app.command("confirm")
 def secrets_confirm(as_json: AsJson = False) -> int:
     """Record that somebody looked: nothing was rotated since, or the file fits the databases as they are now."""
@@ -497,6 +525,8 @@ def check(
         "packs_read": done.packs_read,
         "bytes_read": done.bytes_read,
         "database_backups": checked.database_backups,
+        "secret_files": checked.secret_files,
+        "notes": checked.notes,
     }
     if not as_json:
         _tell_reasons(checked.reasons)
@@ -504,6 +534,10 @@ def check(
         result(f"{checked.status}: {done.snapshots:,} snapshots, {done.trees:,} trees, {done.packs:,} packs{read}")
         if checked.database_backups:
             result(f"  {checked.database_backups:,} backups of databases: there, with the lengths that were recorded")
+        if checked.secret_files:
+            result(f"  {checked.secret_files:,} versions of files in the Key Vault: read back, as they were recorded")
+        for note in checked.notes:
+            message(f"  {note}")
     return _answer(answer, as_json)
 
 

@@ -61,10 +61,12 @@ def restore_secrets(settings: Settings, request: SecretsRestoreRequest) -> Secre
     the errors of vault and Key Vault.
     """
     refuse_existing(request.to)
+    name = request.name.lower() if request.name else None  # a Key Vault does not tell upper and lower case apart
+    secret_of(name)
     with Vault(settings.vault()) as vault:
         vault.ensure_there(create=False)
-        point, notes = choose_point(Catalog(vault.records), request.point, request.name)
-    content = _read(settings, point, *_named_by(point, request.name))
+        point, notes = choose_point(Catalog(vault.records), request.point, name)
+    content = _read(settings, point, *_named_by(point, name))
     write_private(request.to, content)
     return SecretsRestored(point.point, str(request.to), len(content), notes)
 

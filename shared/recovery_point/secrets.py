@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.errors import LifeboatError, SecretsFileError, SettingsError
+from shared.errors import LifeboatError, SecretsFileError, SettingsError, UsageError
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
 from shared.repository.trees import datetime_of, rfc3339_of
-from shared.secrets.files import SYSTEM_SECRETS, SecretFiles, StoredFile, plain, secret_of
+from shared.secrets.files import RESERVED, SYSTEM_SECRETS, SecretFiles, StoredFile, plain, secret_of
 from shared.secrets.findings import (
     MOST_BYTES,
     Certificate,
@@ -90,6 +90,12 @@ def put_secrets(
     ``SecretsFileError`` for what cannot be SystemSecrets.JSON, or is larger than 1 MiB; ``UsageError`` for a name that
     is none; ``SettingsError``, and the errors of the Key Vault. Whatever goes wrong, what was current stays current.
     """
+    if name is not None and name.lower() in RESERVED:
+        raise UsageError(
+            f"{name!r} is reserved: a file that is kept under it would not be the secret of that name",
+            remedy="Choose another name; SystemSecrets.JSON is kept without --name, and a password that Lifeboat is to "
+            "use is set by: az keyvault secret set --vault-name VAULT --name NAME --file FILE.",
+        )
     secret, filename = secret_of(name), plain(filename)
     if name is None:
         check_system_secrets(content, filename)
@@ -169,6 +175,53 @@ def confirm_secrets(settings: Settings) -> Confirmed:
         before = files.current(SYSTEM_SECRETS)
         file = files.confirm(SYSTEM_SECRETS, remind_after=_remind_after(settings), now=datetime.now(UTC))
     return Confirmed(file, before.confirmed if before else None)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsListed:
+    """What is current in the Key Vault."""
+
+    files: tuple[StoredFile, ...]
+    """SystemSecrets.JSON, where there is one, then what is kept beside it, by name."""
+    reasons: tuple[Json, ...]
+    """Of what could not be looked at."""
+
+    def answer(self) -> Json:
+        """What the command answers."""
+        status = "ok" if not self.reasons else PARTIAL if self.files else FAILED
+        return {
+            "status": status,
+            "reasons": list(self.reasons),
+            "files": [
+                described(file)
+                | {
+                    "name": file.name,
+                    "secret": file.secret,
+                    "expires": rfc3339_of(file.expires) if file.expires else None,
+                }
+                for file in self.files
+            ],
+        }
+
+
+def list_secrets(settings: Settings) -> SecretsListed:
+    """Look at the newest version of each file, without its content. ``SettingsError``; all else is a result."""
+    found: list[StoredFile] = []
+    reasons: list[Json] = []
+    with open_files(settings) as files:
+        names: list[str | None] = [None]
+        try:
+            names += files.kept()
+        except LifeboatError as error:
+            reasons.append(error.as_reason("secrets"))
+        for name in names:
+            try:
+                current = files.current(secret_of(name))
+            except LifeboatError as error:
+                reasons.append(error.as_reason("secrets"))
+            else:
+                found += [current] if current else []
+    return SecretsListed(tuple(found), tuple(each for at, each in enumerate(reasons) if each not in reasons[:at]))
 
 
 class Upload(NamedTuple):

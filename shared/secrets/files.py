@@ -31,6 +31,18 @@ from shared.secrets.findings import MOST_BYTES
 from shared.storage.key_vault import Secret, SecretStore
 
 SYSTEM_SECRETS = "system-secrets"
+RESERVED = frozenset(
+    {
+        SYSTEM_SECRETS,
+        "sql-logins",
+        "repository-password",
+        "share-password",
+        "sql-password",
+        "drill-sql-password",
+        "sql-adopt-sas",
+    }
+)
+"""Secrets with a meaning of their own: who keeps a file under such a name means the secret, which it would not be."""
 MOST_CHARACTERS = 25_000
 """Of the value of one secret."""
 CONTENT_TYPE = "application/vnd.lifeboat.file+json"
@@ -62,6 +74,8 @@ class StoredFile:
     """When the same bytes came again, the last time."""
     confirmed: datetime | None = None
     """When somebody last said that nothing was rotated."""
+    expires: datetime | None = None
+    """The reminder; the file can be read after it, too."""
 
     @property
     def moment(self) -> datetime:
@@ -190,7 +204,7 @@ class SecretFiles:
 
     def _tag(self, file: StoredFile, expires: datetime | None) -> StoredFile:
         self.store.set_tags(file.secret, file.version, _tags(file), expires=expires)
-        return file
+        return replace(file, expires=expires or file.expires)
 
 
 def secret_of(name: str | None) -> str:
@@ -298,6 +312,7 @@ def _stored(found: Secret) -> StoredFile:
         _uploaded(found),
         _time(tags, "refreshed"),
         _time(tags, "confirmed"),
+        found.expires,
     )
 
 

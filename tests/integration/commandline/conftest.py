@@ -31,6 +31,7 @@ KEYS = {
     },
     "check": {"status", "reasons"},
     "secrets": {"status", "reasons", "name", "version", "sha256"},
+    "secrets list": {"status", "reasons", "files"},
     "password": {"status", "reasons"},
     "status": {
         "status", "reasons", "components", "drift", "expiries", "last_verification", "last_drill",
@@ -119,7 +120,7 @@ class CommandLine:
             assert reason["message"]
             assert reason["code"] == reason["code"].lower().replace("_", "-").replace(" ", "-")
         if code in (0, 3):
-            assert KEYS[arguments[0]] <= answer.keys()
+            assert KEYS.get(" ".join(arguments[:2]), KEYS[arguments[0]]) <= answer.keys()
         if arguments[:1] != ("show",) and code in EXIT_CODES.values():
             assert EXIT_CODES[answer["status"]] == code
         return Answer(code, answer, captured.err)
