@@ -29,7 +29,7 @@ def before(facts: Facts, checks: Sequence[Json]) -> Section:
         told,
         bullets(_line(check) for check in checks),
         alarm,
-        steps=[_rights(facts), _machine(facts), _resource_provider(facts), _quiet()],
+        steps=[_rights(facts), _machine(facts), _resource_provider(facts), _let_in(), _quiet()],
     )
 
 
@@ -155,11 +155,23 @@ def _resource_provider(facts: Facts) -> Step:
     )
 
 
+def _let_in() -> Step:
+    return step(
+        "Let yourself in to the controllers",
+        "Administrator portal, Network Security Groups, `ControllersNSG`: set the rule `Inbound_Rdp_3389` to "
+        "**Allow** (some of Microsoft's pages call it `Inbound_Rdp_2289`). In the resource group "
+        "`AppService.<region>` (by default) connect by Remote Desktop to `CN0-VM` as `roleadmin`, with the password "
+        "that was given at the installation, or at the last rotation of system credentials. The last step of section "
+        "5 closes this door again.",
+        works="you see the desktop of CN0-VM. Reach the other controllers (CN1-VM and so on) from there the same way.",
+    )
+
+
 def _quiet() -> Step:
     return step(
         "Nobody writes any more",
         "If controllers of the old stamp still run: on **each** of them, in an administrator's prompt, before a "
-        "database or file is replaced (how to reach them is in the section on the controllers):",
+        "database or file is replaced:",
         block(["net stop WebFarmService", "net stop ResourceMetering"], "powershell"),
         "Stop the backups too: disable the timer functions of the backup app, or its app, so that no run records a "
         "half restored server.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.status.markdown import block, code, plain
-from shared.status.runbook.commands import lifeboat, placeholder, text
+from shared.status.runbook.commands import lifeboat, placeholder, quote, text
 from shared.status.runbook.document import Section, Step, section, step
 from shared.status.runbook.facts import Facts
 from shared.status.runbook.words import time
@@ -21,7 +21,7 @@ def controllers(facts: Facts) -> Section:
         steps=[
             _secrets(facts),
             _without_lifeboat(facts),
-            _open(),
+            _kept(facts),
             _copy(),
             _stop(),
             _stamp(facts),
@@ -49,7 +49,7 @@ def _secrets(facts: Facts) -> Step:
     return step(
         "Get SystemSecrets.JSON",
         f"Version {code(secrets.get('version'))} of the secret {code(secrets.get('name'))}, as the point names it, "
-        f"last heard of at {time(secrets.get('moment'))}:",
+        f"uploaded or confirmed last at {time(secrets.get('moment'))}:",
         block([lifeboat("restore secrets", "--point", facts.id, "--to", "SystemSecrets.JSON")], "powershell"),
         block(["(Get-FileHash SystemSecrets.JSON -Algorithm SHA256).Hash"], "powershell"),
         works=f"the hash is {code(str(secrets.get('sha256') or '').upper())}.",
@@ -90,27 +90,36 @@ def _without_lifeboat(facts: Facts) -> Step | None:
     )
 
 
+def _kept(facts: Facts) -> Step | None:
+    """Those that no step on the databases' certificates brings back already."""
+    names = facts.other_files
+    if not names:
+        return None
+    return step(
+        "Get back the other files that were kept",
+        "Nothing on this page needs them; what they are for is known to whoever kept them.",
+        block(
+            (
+                lifeboat("restore secrets", "--point", facts.id, "--name", quote(name), "--to", quote(name))
+                for name in names
+            ),
+            "powershell",
+        ),
+        works="each command names the hash that stands at the top of this page, and the files are deleted when they "
+        "have done their work.",
+    )
+
+
 def plain_version(facts: Facts) -> str:
     """Within double quotes of PowerShell: a version is hexadecimal, anything else is not written there."""
     version = str(facts.secrets.get("version") or "")
     return version if version.isalnum() and version.isascii() else "<version>"
 
 
-def _open() -> Step:
-    return step(
-        "Let yourself in",
-        "Administrator portal, Network Security Groups, `ControllersNSG`: set the rule `Inbound_Rdp_3389` to "
-        "**Allow** (some of Microsoft's pages call it `Inbound_Rdp_2289`). In the resource group "
-        "`AppService.<region>` (by default) connect by Remote Desktop to `CN0-VM` as `roleadmin`, with the password "
-        "that was given at the installation, or at the last rotation of system credentials.",
-        works="you see the desktop of CN0-VM. Reach the other controllers (CN1-VM and so on) from there the same way.",
-    )
-
-
 def _copy() -> Step:
     return step(
         "Bring SystemSecrets.JSON to CN0-VM",
-        f"Copy and paste it through Remote Desktop into {code(SECRETS_FILE)}.",
+        f"Copy and paste it through Remote Desktop (opened in section 1) into {code(SECRETS_FILE)}.",
         block([f"(Get-FileHash {text(SECRETS_FILE)} -Algorithm SHA256).Hash"], "powershell"),
         works="the hash is the one above.",
     )
@@ -141,6 +150,11 @@ def _stamp(facts: Facts) -> Step:
         block([command], "powershell"),
         "Where the databases are on a server of another name, by that name as the roles of App Service reach it:",
         block([f"{command} -OverrideDatabaseServer {placeholder('new sql server')}"], "powershell"),
+        "Names recorded here are as SQL Server's clients write them: host, or host, a comma and a port (no colon). So "
+        "write the host alone where it listens on 1433 (of an availability group, its listener), `'host,port'` for "
+        "another port, and for a named instance best `'host,port'` too, with a fixed port; `'host\\instance'` needs "
+        "the SQL Server Browser, and UDP 1434 open from all roles. Keep the quotes: without them PowerShell makes a "
+        "list of what a comma parts.",
         "Where the share is another one:",
         block([f"{command} -OverrideContentShare {_new_share(facts)}"], "powershell"),
         "Where both are new:",
@@ -237,9 +251,17 @@ def _afterwards(facts: Facts, break_glass: list[str]) -> Iterator[Step]:
         "New secrets",
         "If SystemSecrets.JSON may have been seen, or its certificates end soon: rotate encryption keys, connection "
         "strings, certificates and system credentials in the portal (App Service, Secrets). After a rotation, and "
-        "in any case now: Download Secrets, and keep them:",
-        block([lifeboat("secrets put SystemSecrets.JSON"), "Remove-Item SystemSecrets.JSON"], "powershell"),
-        works="the command names a new version (or says that these bytes are current already).",
+        "in any case now: Download Secrets, keep them, and say that they fit. Databases that were brought back look "
+        "like drift until somebody has spoken, and a file whose bytes Lifeboat had before is no word by itself:",
+        block(
+            [
+                lifeboat("secrets put SystemSecrets.JSON"),
+                lifeboat("secrets confirm"),
+                "Remove-Item SystemSecrets.JSON",
+            ],
+            "powershell",
+        ),
+        works="the first command names a version (new, or current already), and the second confirms that one.",
     )
     yield step(
         "A new backup at once",

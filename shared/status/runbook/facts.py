@@ -167,6 +167,13 @@ class Facts:
         found = [name for name, file in self.files.items() if thumbprint in (file.get("thumbprints") or [])]
         return sorted(found, key=lambda name: (name not in keyed, name))
 
+    @property
+    def other_files(self) -> list[str]:
+        """Kept files that no certificate of an encrypted database is in."""
+        needed = {found[0] for found in map(self.holders, self.thumbprints) if found}
+        of_certificates = {f"{name}{part}" for name in needed for part in ("", "-key", "-password")}
+        return [name for name in self.files if name not in of_certificates]
+
     def setting(self, name: str) -> str | None:
         """As it is where the runbook is made; ``LIFEBOAT_`` is not part of ``name``."""
         value = self.settings.values.get(f"LIFEBOAT_{name}")

@@ -110,8 +110,8 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
         secrets = facts.secrets
         yield (
             "SystemSecrets.JSON",
-            f"secret {code(secrets.get('name'))}, version {code(secrets.get('version'))}, last heard of at "
-            f"{time(secrets.get('moment'))}; SHA-256 {code(secrets.get('sha256'))}",
+            f"secret {code(secrets.get('name'))}, version {code(secrets.get('version'))}, uploaded or "
+            f"confirmed last at {time(secrets.get('moment'))}; SHA-256 {code(secrets.get('sha256'))}",
         )
     for name, file in facts.files.items():
         yield f"Kept file {code(name)}", f"version {code(file.get('version'))}; SHA-256 {code(file.get('sha256'))}"

@@ -477,7 +477,6 @@ def test_the_controllers_get_the_secrets_and_the_cmdlets_in_their_order() -> Non
     text = section(written(), 5)
     order = [
         f"restore secrets --point {ID} --to SystemSecrets.JSON",
-        "Inbound_Rdp_3389",
         "net stop WebFarmService",
         "net stop ResourceMetering",
         "Restore-AppServiceStamp -FilePath 'C:\\Temp\\SystemSecrets.JSON'\n",
@@ -498,6 +497,61 @@ def test_the_controllers_get_the_secrets_and_the_cmdlets_in_their_order() -> Non
     assert places == sorted(places)
     assert f"`{SHA256.upper()}`" in text
     assert "On **every** controller" in text
+
+
+def test_the_door_to_the_controllers_is_opened_before_their_services_are_stopped_and_closed_at_the_end() -> None:
+    text = written()
+
+    assert text.index("set the rule `Inbound_Rdp_3389` to **Allow**") < text.index("net stop WebFarmService")
+    assert section(text, 1).index("Inbound_Rdp_3389") < section(text, 1).index("net stop WebFarmService")
+    assert section(text, 5).rindex("back to **Deny**") > section(text, 5).index("Restore-AppServiceRoles")
+
+
+def test_how_the_new_sql_server_is_written_is_said_for_other_ports_and_named_instances() -> None:
+    text = step(written(), "Restore the stamp")
+
+    assert "`sqlag-listener,1433`" in text
+    for written_so in (
+        "host, a comma and a port",
+        "`'host,port'`",
+        "`'host\\instance'`",
+        "UDP 1434",
+        "Keep the quotes",
+    ):
+        assert written_so in text
+
+
+def test_kept_files_that_no_database_needs_come_back_by_a_command_each() -> None:
+    """Those that hold a needed certificate are in the step on certificates."""
+    kept = {"version": VERSION, "sha256": SHA256, "filename": "x", "thumbprints": []}
+    tde = kept | {"thumbprints": [THUMBPRINT]}
+    files = {"spare": tde, "tde": tde, "tde-key": kept, "proxy": kept}
+    with_key = [{"file": "tde", "thumbprint": THUMBPRINT, "has_key": True}]
+    encrypted = databases(hosting(encryptor_thumbprint=THUMBPRINT))
+    text = written(point({"databases": encrypted, "secrets": secrets(kept=files, certificates=with_key)}))
+
+    for name, title in (
+        ("tde", "Certificates of"), ("tde-key", "Certificates of"), ("spare", "Get back the"), ("proxy", "Get back the")
+    ):  # fmt: skip
+        command = f"python lifeboat.py restore secrets --point {ID} --name {name} --to {name}\n"
+        assert text.count(command) == 1
+        assert command in step(text, title)
+    assert "Get back the other files" not in written()
+
+
+def test_when_the_secrets_were_heard_of_is_said_as_what_it_was() -> None:
+    text = written()
+
+    assert text.count("uploaded or confirmed last at 2026-11-01 08:00:00Z") == 2
+    assert "last heard" not in text
+
+
+def test_after_the_recovery_the_secrets_are_kept_and_confirmed_before_the_first_backup() -> None:
+    """What Lifeboat had before does not clear the drift that databases brought back look like."""
+    text = section(written(), 6)
+    order = ["lifeboat.py secrets put", "lifeboat.py secrets confirm", "lifeboat.py backup"]
+
+    assert [text.index(each) for each in order] == sorted(text.index(each) for each in order)
 
 
 def test_a_point_without_secrets_says_where_else_to_look() -> None:
