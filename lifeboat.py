@@ -254,17 +254,21 @@ def restore_secrets(
     name: Annotated[
         str | None, typer.Option("--name", help="What was kept under this name, instead of SystemSecrets.JSON.")
     ] = None,
+    current: Annotated[
+        bool, typer.Option("--current", help="What is current in the Key Vault, without a point or the vault.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Bring back SystemSecrets.JSON, or another file that was kept."""
     from shared.recovery_point.restore_secrets import SecretsRestoreRequest
     from shared.recovery_point.restore_secrets import restore_secrets as run
 
-    restored = run(Settings.from_environment(), SecretsRestoreRequest(to, point, name))
+    restored = run(Settings.from_environment(), SecretsRestoreRequest(to, point, name, current))
     if not as_json:
         for note in restored.notes:
             message(note)
-        result(f"wrote {restored.bytes:,} bytes of {restored.point} to {restored.target}; delete it when it was used")
+        source = restored.point or f"the current version, {restored.version},"
+        result(f"wrote {restored.bytes:,} bytes of {source} to {restored.target}; delete it when it was used")
     return _answer(restored.answer(), as_json)
 
 
