@@ -30,11 +30,14 @@ def _register(blueprint: df.Blueprint, name: str) -> None:
     def activity(payload: dict) -> dict:  # type: ignore[type-arg]  # the worker takes no other annotation
         from shared.recovery_point import steps  # not while the app is indexed
         from shared.settings import Settings
-        from shared.telemetry import configure_telemetry
+        from shared.telemetry import configure_telemetry, flush_telemetry
 
         configure_telemetry()
-        result: Json = getattr(steps, name)(Settings.from_environment(), payload["run"], **payload["arguments"])
-        return result
+        try:
+            result: Json = getattr(steps, name)(Settings.from_environment(), payload["run"], **payload["arguments"])
+            return result
+        finally:
+            flush_telemetry()  # the instance may be put to sleep before the next batch goes out
 
     activity.__name__ = name
     blueprint.activity_trigger(input_name="payload", activity=name)(activity)

@@ -11,11 +11,26 @@ from typing import Any
 
 import pytest
 
+from functions.activities import STEPS
 from tests.standins.azurite import REPOSITORY
 from tests.standins.functions_worker import FunctionsWorker, WorkerRefused
 
-FUNCTIONS_OF: dict[str, set[str]] = {"backup": set(), "keeper": set()}
-"""What each role's app holds; nothing yet."""
+RUNS = {"recovery_point", "backup", "log_backup", *STEPS}
+API = {
+    "api_start_run",
+    "api_show_run",
+    "api_cancel_run",
+    "api_list_points",
+    "api_show_point",
+    "api_show_runbook",
+    "api_put_secrets",
+    "api_show_status",
+    "api_show_openapi",
+}
+WATCH = {"watchdog", "verification", "drill"}
+DASHBOARD = {"dashboard", "dashboard_runbook"}
+FUNCTIONS_OF: dict[str, set[str]] = {"backup": RUNS | API | WATCH | DASHBOARD, "keeper": set()}
+"""What each role's app holds."""
 
 
 def load_in_a_fresh_process(role: str | None) -> dict[str, Any]:

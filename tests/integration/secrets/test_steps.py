@@ -113,7 +113,18 @@ def test_a_shard_that_stops_at_its_time_budget_is_gone_on_with(site: Site) -> No
     site.command.fill(*(f"site{number}/page.html" for number in range(12)))
     engine = Engine(request=REQUEST | {"only": ["share"]})
     engine.begin()
-    engine.share(shards=1, budget_seconds=0.02)
+    plan = engine.call(steps.plan_share, shards=1, fingerprints=True)
+    stopped = engine.call(steps.back_up_shard, plan=plan["plan"], number=0, continue_from=None, budget_seconds=0.0)
+    assert (stopped["ok"], stopped["done"]) == (True, False)
+    gone_on = engine.call(
+        steps.back_up_shard,
+        plan=plan["plan"],
+        number=0,
+        continue_from=stopped["continue_from"],
+        budget_seconds=60.0,
+    )
+    results = [gone_on["result"]]
+    engine.parts["share"] = [engine.call(steps.join_share, plan=plan["plan"], results=results, allow_shrink=False)]
     assert engine.record()["end"]["status"] == "complete"
 
 

@@ -1,0 +1,265 @@
+"""Runs in the backup app: the real SDK and the real worker library under the stand-in for the Durable host."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.runs import LOG_BACKUP, RECOVERY_POINT
+from shared.fileshare.backup import ShareBackup
+from shared.repository.locks import acquire
+from shared.repository.repository import Repository
+from tests.integration.secrets.conftest import Site
+from tests.standins.azurite import REPOSITORY
+from tests.standins.durable import DurableHost
+
+ORCHESTRATOR = "recovery_point"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def host(site: Site, hub: Path) -> Iterator[DurableHost]:
+    """One instance of the app in this process; the operator has uploaded the secrets."""
+    site.put()
+    with DurableHost(REPOSITORY, hub) as running:
+        yield running
+
+
+def order(run: str = "0123456789abcdef", **changes: Any) -> dict[str, Any]:
+    return {
+        "run": run,
+        "request": {"only": [], "logs": False, "allow_shrink": False},
+        "caller": None,
+        "started": "2026-11-25T12:00:00Z",
+        "lock_wait_seconds": 1800,
+        "shards": 4,
+        "window": 4,
+        "budget_seconds": 60,
+        **changes,
+    }
+
+
+def locks(site: Site) -> list[str]:
+    with site.bench.vault.judge() as store:
+        return [blob.name for blob in store.list("locks/")]
+
+
+def test_the_backup_timer_makes_a_complete_recovery_point_of_all_three_components(
+    site: Site, host: DurableHost
+) -> None:
+    host.timer("backup")
+    ended = host.wait(RECOVERY_POINT)
+    assert ended.runtime_status == "Completed"
+    assert ended.output["status"] == "complete", ended.output
+    record = site.bench.record(ended.output["point"])
+    assert record["whole"]
+    assert record["components"]["secrets"]["pairing"]["verdict"] == "fits"
+    assert host.started.count("back_up_database") == 3
+    assert locks(site) == []
+    assert host.failures == []
+
+
+def test_18_a_timer_that_was_missed_makes_its_run_and_one_that_fires_twice_starts_no_second(
+    site: Site, host: DurableHost
+) -> None:
+    host.timer("backup", past_due=True)
+    host.timer("backup")
+    host.timer("backup")
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    assert len(site.command("points").json["points"]) == 1
+    host.timer("backup")
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    assert len(site.command("points").json["points"]) == 2
+
+
+def test_the_log_timer_does_nothing_where_the_log_chain_is_not_ours(site: Site, host: DurableHost) -> None:
+    host.timer("log_backup")
+    assert host.instances() == []
+
+
+def test_logs_run_under_an_id_of_their_own(site: Site, host: DurableHost) -> None:
+    site.command.set(SQL_OWN_LOG_CHAIN="true")
+    host.timer("backup")
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    host.timer("log_backup")
+    logs = host.wait(LOG_BACKUP).output
+    assert logs["status"] == "complete", logs
+    assert not site.bench.record(logs["point"])["whole"]
+
+
+def test_shards_are_read_by_several_steps_and_a_small_window_bounds_them(site: Site, host: DurableHost) -> None:
+    site.command.fill(*(f"site{number}/index.html" for number in range(40)))
+    host.start(ORCHESTRATOR, order(shards=5, window=2), RECOVERY_POINT)
+    ended = host.wait(RECOVERY_POINT)
+    assert ended.output["status"] == "complete", ended.output
+    assert host.started.count("back_up_shard") == 5
+    assert site.command("check", "--read-data").code == 0
+
+
+def test_a_shard_that_spent_its_budget_is_continued(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up = ShareBackup.backup_shard
+    budgets = iter([0.0, 0.0, 60.0])
+
+    def in_slices(backup: ShareBackup, plan: Any, items: Any, **rest: Any) -> Any:
+        return back_up(backup, plan, items, **rest | {"budget_seconds": next(budgets)})
+
+    monkeypatch.setattr(ShareBackup, "backup_shard", in_slices)
+    request = {"only": ["share"], "logs": False, "allow_shrink": False}
+    host.start(ORCHESTRATOR, order(request=request, shards=1), RECOVERY_POINT)
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    assert host.started.count("back_up_shard") == 3
+
+
+def test_the_history_holds_names_and_no_data(site: Site, host: DurableHost) -> None:
+    """So that a share of ten million files leaves it as small as one of ten."""
+    site.command.fill(*(f"a folder/with a name that is long {number}/index.html" for number in range(200)))
+    host.start(ORCHESTRATOR, order(), RECOVERY_POINT)
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    history = host.history(RECOVERY_POINT)
+    assert max(len(str(event)) for event in history) < 4_000
+    assert "a name that is long" not in str(history)
+
+
+def test_what_fails_is_a_value_and_the_rest_is_recorded(site: Site, host: DurableHost) -> None:
+    site.command.set(SQL_SERVER="127.0.0.1,1")
+    host.start(ORCHESTRATOR, order(), RECOVERY_POINT)
+    ended = host.wait(RECOVERY_POINT)
+    assert (ended.runtime_status, ended.output["status"]) == ("Completed", "partial")
+    assert {reason["component"] for reason in ended.output["reasons"]} == {"databases"}
+
+
+def test_an_exclusive_lock_of_somebody_elses_is_waited_for_and_then_told(site: Site, host: DurableHost) -> None:
+    assert site.back_up("--only", "share").code == 0
+
+    with site.bench.vault.judge() as store:
+        repository = Repository.open(store, site.key_vault.secrets["repository-password"][-1].value)
+        acquire(repository, exclusive=True, hostname="a prune")
+        host.start(ORCHESTRATOR, order(lock_wait_seconds=90), RECOVERY_POINT)
+        ended = host.wait(RECOVERY_POINT)
+    assert ended.output["status"] == "failed"
+    assert [reason["code"] for reason in ended.output["reasons"]] == ["locked"]
+    assert ended.output["point"] is None
+    assert host.started.count("begin") > 2
+
+
+# --- over HTTP, and on several instances ---
+
+
+@pytest.fixture
+def instances(site: Site, hub: Path) -> Iterator[DurableHost]:
+    """Three instances of the app, each a process of its own."""
+    site.put()
+    site.command.set(SHARDS="6", WINDOW="6")
+    site.command.fill(*(f"site{number}/page{page}.html" for number in range(30) for page in range(10)))
+    with DurableHost(REPOSITORY, hub, workers=3, processes=True, environment=dict(os.environ)) as running:
+        yield running
+
+
+def start(host: DurableHost, **request: Any) -> str:
+    answer = host.keyed(
+        "POST",
+        "/api/recovery-points",
+        body=json.dumps(request).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status == 202, answer.body
+    run: str = answer.json()["run"]
+    assert answer.headers["Location"].endswith(f"/api/runs/{run}")
+    return run
+
+
+def state(host: DurableHost, run: str) -> dict[str, Any]:
+    answer = host.keyed("GET", f"/api/runs/{run}")
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_post_makes_a_complete_recovery_point_with_shards_on_several_instances(
+    site: Site, instances: DurableHost
+) -> None:
+    run = start(instances)
+    assert state(instances, run)["status"] == "running"
+    again = instances.keyed("POST", "/api/recovery-points")
+    assert (again.status, again.json()["run"]) == (409, run), "one recovery point at a time"
+    instances.wait_until(lambda: len({each.worker for each in instances.running() if each.name == "back_up_shard"}) > 1)
+    instances.wait(RECOVERY_POINT)
+    ended = state(instances, run)
+    assert (ended["status"], ended["reasons"]) == ("complete", [])
+    listed = instances.keyed("GET", "/api/recovery-points").json()
+    assert [(each["point"], each["status"], each["whole"]) for each in listed["points"]] == [
+        (ended["point"], "complete", True)
+    ]
+    assert site.command("check", "--read-data").code == 0
+    back = site.folder / "back"
+    assert site.command("restore", "share", "--to", str(back)).code == 0
+    assert site.command.contents(back) == site.command.contents()
+    assert locks(site) == []
+
+
+def test_19_an_instance_that_is_killed_in_the_middle_costs_nothing_but_time(site: Site, instances: DurableHost) -> None:
+    run = start(instances)
+    instances.wait_until(lambda: any(each.name == "back_up_shard" for each in instances.running()))
+    victim = next(each.worker for each in instances.running() if each.name == "back_up_shard")
+    instances.kill_worker(victim)
+    instances.wait(RECOVERY_POINT)
+    assert state(instances, run)["status"] == "complete"
+    assert site.command("check", "--read-data").code == 0
+    assert locks(site) == []
+
+
+def test_19_a_host_that_is_killed_goes_on_from_its_history_when_it_starts_again(
+    site: Site, instances: DurableHost, hub: Path
+) -> None:
+    run = start(instances)
+    instances.wait_until(lambda: any(each.name == "back_up_shard" for each in instances.running()))
+    instances.kill()
+    with DurableHost(REPOSITORY, hub, workers=2, processes=True, environment=dict(os.environ)) as resumed:
+        resumed.wait(RECOVERY_POINT)
+        assert state(resumed, run)["reasons"] == []
+        assert len(resumed.keyed("GET", "/api/recovery-points").json()["points"]) == 1
+    assert site.command("check", "--read-data").code == 0
+    assert locks(site) == []
+
+
+def test_a_run_that_is_cancelled_ends_and_leaves_nothing_locked(site: Site, host: DurableHost) -> None:
+    run = start(host)
+    answer = host.keyed("DELETE", f"/api/runs/{run}")
+    assert answer.status == 202
+    host.wait(RECOVERY_POINT)
+    ended = state(host, run)
+    assert (ended["status"], ended["point"]) == ("cancelled", None)
+    assert [reason["code"] for reason in ended["reasons"]] == ["cancelled"]
+    assert host.keyed("DELETE", f"/api/runs/{run}").status == 409
+    assert locks(site) == []
+    again = start(host)
+    host.wait(RECOVERY_POINT)
+    assert state(host, again)["status"] == "complete"
+
+
+def test_a_run_that_was_terminated_in_the_engine_is_written_down_as_cancelled(site: Site, host: DurableHost) -> None:
+    run = start(host)
+    host.terminate(RECOVERY_POINT, "somebody in the portal")
+    host.settle()
+    ended = state(host, run)
+    assert ended["status"] == "cancelled"
+    assert "terminated" in ended["reasons"][0]["message"]
+    second = start(host)
+    host.wait(RECOVERY_POINT)
+    assert state(host, second)["status"] == "complete"
+
+
+def test_a_run_that_nobody_started_is_not_found(host: DurableHost) -> None:
+    assert host.keyed("GET", "/api/runs/0123456789abcdef").status == 404
+    assert host.keyed("GET", "/api/runs/..").status in (404, 400)
