@@ -39,6 +39,7 @@ from shared.repository.repository import Repository
 from shared.repository.trees import datetime_of, rfc3339_of
 from shared.settings import Settings
 from shared.storage.vault import Vault
+from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
 Step = ParamSpec("Step")
@@ -267,6 +268,8 @@ def give_up(
     settings: Settings, run: str, *, status: str, reasons: Sequence[Json], started: str, lock: str | None
 ) -> Json:
     """End a run without a point: ``failed`` or ``cancelled``. What it has stored is used again by the next."""
+    if status == "failed":
+        emit(Event.RECOVERY_POINT_FAILED, code=reasons[0]["code"], detail=reasons[0]["message"])
     with ExitStack() as closing:
         vault = closing.enter_context(Vault(settings.vault()))
         if lock is not None:
