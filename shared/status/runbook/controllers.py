@@ -105,8 +105,8 @@ def _kept(facts: Facts) -> Step | None:
             ),
             "powershell",
         ),
-        works="each command names the hash that stands at the top of this page, and the files are deleted when they "
-        "have done their work.",
+        works="`(Get-FileHash FILE).Hash` is for each the SHA-256 that stands at the top of this page. Delete them "
+        "when they have done their work.",
     )
 
 
