@@ -578,7 +578,7 @@ def status(
             result(f"last drill: {drilled.status}, {age} ago, of {drilled.point}{rto}")
         elif health.failure is None:
             result("last drill: never")
-        result(f"{health.status}: {health.summary}")
+        result(health.headline)
     _answer(health.to_json(), as_json)
     return health.exit_code
 

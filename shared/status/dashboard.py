@@ -119,7 +119,7 @@ def render(dashboard: Dashboard, *, links: bool) -> str:
     where = f" of the vault {_text(dashboard.vault)}" if dashboard.vault else ""
     body = [
         "<h1>Lifeboat</h1>",
-        f"<p>{_mark(health.status == OK)} <strong>{_text(health.status)}</strong>: {_text(health.summary)}.<br>"
+        f"<p>{_mark(health.is_well)} <strong>{_text(health.headline)}</strong>.<br>"
         f"State{where} at {_moment(health.time)}.</p>",
         *_wrong(dashboard.reasons),
         *_standings(health),

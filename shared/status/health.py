@@ -187,7 +187,19 @@ class Health:
         late = [each.name for each in self.components if each.late]
         if late:
             return ", ".join(late)
+        if self.status == OK and self.reasons:
+            return f"in time, but not well: {'; '.join(dict.fromkeys(each['code'] for each in self.reasons))}"
         return "each component has a good backup that is young enough" if self.components else "there is nothing yet"
+
+    @property
+    def is_well(self) -> bool:
+        """In time, and there is nothing else to be done either."""
+        return self.status == OK and not self.reasons
+
+    @property
+    def headline(self) -> str:
+        """Status and summary in one line, which says ``ok`` only where everything is well."""
+        return self.summary if self.status == OK and not self.is_well else f"{self.status}: {self.summary}"
 
     @property
     def exit_code(self) -> int:
@@ -235,7 +247,7 @@ def judge_health(
     live = _ask(key_vault, settings, history) if SECRETS in there else _Live()
     rpo = settings.rpo_seconds()
     components = tuple(_component(name, names, rpo[name], history, live, now) for name, names in there.items())
-    drift = _drift(history.pairing, live) if SECRETS in there else None
+    drift = _drift(history.pairing, live, now) if SECRETS in there else None
     expiries = _expiries(settings, history, now) if SECRETS in there else ()
     last_drill, damaged_drills = _last_drill(records, now)
     reasons = [
@@ -246,7 +258,7 @@ def judge_health(
         *_drifted(drift),
         *_expiring(expiries),
         *_failed_drill(last_drill),
-        *(each.as_reason("lifeboat") for each in [*history.damaged, *damaged_drills]),
+        *(each.as_reason("lifeboat") for each in [*history.damaged, *damaged_drills, *settings.wrong_schedules()]),
     ]
     return Health(
         time=now,
@@ -440,6 +452,8 @@ class _Live:
 
     file: StoredFile | None = None
     """None: it was not asked, could not be, or is not the one that the points tell of."""
+    gone: bool = False
+    """It was asked, and there is none."""
     reasons: tuple[Json, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -464,7 +478,7 @@ def _ask(key_vault: Callable[[], SecretStore | None], settings: Settings, histor
             reasons=(error.as_reason(SECRETS),), notes=("the Key Vault was not read: the points' word stands",)
         )
     if file is None:
-        return _Live(reasons=(no_secrets(SYSTEM_SECRETS).as_reason(SECRETS),))
+        return _Live(gone=True, reasons=(no_secrets(SYSTEM_SECRETS).as_reason(SECRETS),))
     if recorded and file.sha256 != recorded.sha256:
         note = (
             f"SystemSecrets.JSON was uploaded anew at {file.uploaded:%Y-%m-%d %H:%M:%S}Z and is in no good recovery "
@@ -486,24 +500,31 @@ def _refined(standing: Standing, recorded: RecordedSecrets | None, live: _Live, 
     return _aged(replace(standing, notes=()), moment, now) if moment > standing.moment else standing
 
 
-def _drift(pairing: RecordedPairing | None, live: _Live) -> Drift | None:
-    """The newest point's word; judged again where something was uploaded or confirmed since. Of the databases what
-    that point saw still stands: they are not asked here."""
+def _drift(pairing: RecordedPairing | None, live: _Live, now: datetime) -> Drift | None:
+    """The newest point's word, as the next one would have it: a finding holds until new bytes or a confirmation come
+    after it was made. Of the databases what it saw still stands: they are not asked here."""
     if pairing is None:
         return None
-    recorded = Drift(pairing.verdict, pairing.detail, pairing.rotated, pairing.point, pairing.time)
+    as_of = f"the backup of {pairing.time[:10]} {pairing.time[11:16]}Z"
+    recorded = Drift(pairing.verdict, f"{pairing.detail} (as of {as_of})", pairing.rotated, pairing.point, pairing.time)
     file = live.file
     if file is None:
+        if live.gone and pairing.verdict == "fits":
+            gone = f"the Key Vault has no current SystemSecrets.JSON; what {as_of} found there did fit"
+            return replace(recorded, verdict="unknown", detail=gone)
         return recorded
-    word = max(file.uploaded, file.confirmed or file.uploaded)
-    if file.version == pairing.version and word <= pairing.last_word:
+    spoken = pairing.is_answered_by(file.last_word)
+    if file.version == pairing.version and not spoken:
         return recorded
     from shared.secrets.pairing import judge  # not for a share alone
 
-    judged = judge(pairing.users, pairing.hidden, uploaded=file.uploaded, confirmed=file.confirmed)
+    judged = judge(pairing.users, pairing.hidden, uploaded=file.uploaded, confirmed=file.confirmed, now=now)
+    if not spoken and judged.verdict != "drift":
+        return recorded
     said = "confirmed" if file.confirmed and file.confirmed > file.uploaded else "uploaded"
+    how = f"It was {said} after" if spoken else "It was put in the place of what was there at"
     detail = (
-        f"{judged.detail}. It was {said} after {pairing.point}, which looked at the databases and said "
+        f"{judged.detail}. {how} {as_of} ({pairing.point}), which looked at the databases and said "
         f"'{pairing.verdict}'; the next 'backup' looks again"
     )
     return Drift(judged.verdict, detail, judged.rotated, pairing.point, pairing.time)
@@ -516,7 +537,7 @@ def _drifted(drift: Drift | None) -> Iterator[Json]:
             "code": "drift",
             "message": drift.detail,
             "remedy": "Download the secrets anew in the administrator portal and run 'secrets put'; where nothing was "
-            "rotated, 'secrets confirm'. Then run 'backup'.",
+            "rotated, or an earlier file was put back that fits, 'secrets confirm'. Then run 'backup'.",
         }
 
 

@@ -70,11 +70,17 @@ class RecordedPairing:
     version: str
     uploaded: datetime
     confirmed: datetime | None
+    found: datetime | None
+    """When a finding was made that holds until somebody has spoken; None: there is none."""
 
     @property
     def last_word(self) -> datetime:
         """The newest upload or confirmation that it knew of."""
         return max(self.uploaded, self.confirmed or self.uploaded)
+
+    def is_answered_by(self, word: datetime) -> bool:
+        """An upload of new bytes or a confirmation of then is one that this could not take into account."""
+        return word > max(self.last_word, self.found or self.last_word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +219,7 @@ def _states(point: RecoveryPoint) -> Iterator[tuple[Key, str, datetime | None]]:
 
 def _pairing(point: RecoveryPoint, secrets: Json) -> RecordedPairing:
     pairing = secrets["pairing"]
+    finding = (pairing.get("memory") or {}).get("open")
     return RecordedPairing(
         point.point,
         point.time,
@@ -224,6 +231,7 @@ def _pairing(point: RecoveryPoint, secrets: Json) -> RecordedPairing:
         secrets["version"],
         datetime_of(secrets["uploaded"]),
         datetime_of(secrets["confirmed"]) if secrets.get("confirmed") else None,
+        datetime_of(finding["at"]) if finding else None,
     )
 
 

@@ -38,6 +38,20 @@ def test_drift_is_told_until_somebody_confirms_and_needs_no_backup_for_that(site
     assert (answer.json["drift"]["verdict"], answer.reasons) == ("fits", [])
 
 
+def test_people_are_told_ok_only_where_everything_is_well(site: Site) -> None:
+    site.put()
+    site.back_up()
+    code, out, _ = site.command.people("status")
+    assert (code, out.splitlines()[-1]) == (0, "ok: each component has a good backup that is young enough")
+    assert "secrets and databases: fits" in out
+    assert "(as of the backup of 20" in out
+
+    site.key_vault.secrets["system-secrets"].clear()
+    code, out, _ = site.command.people("status")
+    assert (code, out.splitlines()[-1]) == (0, "in time, but not well: no-secrets")
+    assert "secrets and databases: fits" not in out
+
+
 def test_new_bytes_clear_drift_at_once_and_are_told_to_be_in_no_point_yet(site: Site) -> None:
     site.put()
     site.back_up()

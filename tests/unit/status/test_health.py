@@ -129,10 +129,10 @@ class Vault:
         return point
 
     def upload(self, content: bytes = b"{}", **ago_: float) -> StoredFile:
-        file, _ = SecretFiles(self.key_vault).put(
+        put = SecretFiles(self.key_vault).put(
             SYSTEM_SECRETS, content, filename="SystemSecrets.JSON", remind_after=None, now=NOW - timedelta(**ago_)
         )
-        return file
+        return put.file
 
     def confirm(self, **ago_: float) -> None:
         SecretFiles(self.key_vault).confirm(SYSTEM_SECRETS, remind_after=None, now=NOW - timedelta(**ago_))
@@ -514,8 +514,18 @@ def test_a_key_vault_that_cannot_be_read_is_told_and_the_records_word_stands(vau
 
 def test_secrets_that_are_gone_from_the_key_vault_are_told(vault: Vault) -> None:
     vault.configure(KEY_VAULT)
-    vault.add(secrets=secrets(days=3))
-    assert codes(vault.look()) == ["no-secrets"]
+    point = vault.add(secrets=secrets(days=3))
+    health = vault.look()
+    assert codes(health) == ["no-secrets"]
+    assert health.drift is not None
+    assert (health.drift.verdict, health.drift.point) == ("unknown", point), "nothing fits that is not there"
+    assert "no current SystemSecrets.JSON" in health.drift.detail
+
+
+def test_drift_stays_drift_when_the_secrets_are_gone(vault: Vault) -> None:
+    vault.configure(KEY_VAULT)
+    vault.add(secrets=secrets(10, "partial", pairing=drifted(rotated_days=2)))
+    assert {"no-secrets", "drift"} <= set(codes(vault.look()))
 
 
 def test_another_key_vault_than_that_of_the_points_is_not_asked(vault: Vault) -> None:
@@ -573,6 +583,71 @@ def test_an_upload_from_before_the_rotation_does_not_clear_drift(vault: Vault) -
     drift = vault.look().drift
     assert drift is not None
     assert drift.verdict == "drift"
+
+
+def finding(days: float) -> Json:
+    """Databases that were brought back: their users alone show nothing any more."""
+    at = ago(days=days)
+    memory = {"at": at, "known": [], "open": {"at": at, "verdict": "drift", "detail": "", "rotated": []}}
+    return drifted(rotated_days=20) | {"detail": "databases were brought back", "memory": memory}
+
+
+def test_bytes_that_were_here_before_do_not_clear_a_finding_until_they_are_confirmed(vault: Vault) -> None:
+    """They are as old as when they first came."""
+    vault.configure(KEY_VAULT)
+    vault.upload(b'{"first": 1}', days=12)
+    file = vault.upload(b'{"second": 1}', days=10)
+    vault.add(secrets=secrets(10, "partial", sha256=file.sha256, version=file.version, pairing=finding(days=2)))
+    again = vault.upload(b'{"first": 1}', days=1)
+    assert again.version != file.version
+    drift = vault.look().drift
+    assert drift is not None
+    assert drift.verdict == "drift"
+    assert drift.detail.startswith("databases were brought back")
+    vault.confirm(days=0.5)
+    assert "drift" not in codes(vault.look())
+
+
+def test_what_was_said_before_a_finding_was_made_does_not_answer_it(vault: Vault) -> None:
+    """The point that made it had read the Key Vault before that."""
+    vault.configure(KEY_VAULT)
+    file = vault.upload(days=10)
+    vault.add(secrets=secrets(10, "partial", sha256=file.sha256, version=file.version, pairing=finding(days=2)))
+    vault.confirm(days=3)
+    assert "drift" in codes(vault.look())
+    vault.confirm(days=1)
+    assert "drift" not in codes(vault.look())
+
+
+def test_bytes_from_before_a_rotation_that_are_put_back_are_drift_at_once(vault: Vault) -> None:
+    vault.configure(KEY_VAULT)
+    vault.upload(b'{"first": 1}', days=12)
+    file = vault.upload(b'{"second": 1}', days=10)
+    fits = drifted(rotated_days=11) | {"verdict": "fits", "rotated": []}
+    vault.add(secrets=secrets(10, sha256=file.sha256, version=file.version, pairing=fits))
+    assert codes(vault.look()) == []
+    vault.upload(b'{"first": 1}', days=1)
+    health = vault.look()
+    assert codes(health) == ["drift"]
+    assert "put in the place of" in health.reasons[0]["message"]
+
+
+def test_a_confirmation_that_is_yet_to_come_clears_nothing(vault: Vault) -> None:
+    vault.configure(KEY_VAULT)
+    file = vault.upload(days=10)
+    vault.add(secrets=secrets(10, sha256=file.sha256, version=file.version, pairing=finding(days=2)))
+    vault.confirm(days=-1)
+    drift = vault.look().drift
+    assert drift is not None
+    assert drift.verdict == "unknown"
+
+
+def test_what_a_point_said_of_the_secrets_is_said_with_when_that_was(vault: Vault) -> None:
+    vault.configure()
+    vault.add(secrets=secrets())
+    drift = vault.look().drift
+    assert drift is not None
+    assert drift.detail == "no password was changed (as of the backup of 2026-11-25 11:00Z)"
 
 
 def test_a_confirmation_does_not_hide_that_users_could_not_be_seen(vault: Vault) -> None:
@@ -676,6 +751,41 @@ def test_without_drills_and_verifications_there_is_none_of_them(vault: Vault) ->
     vault.add(share=share())
     health = vault.look().to_json()
     assert (health["last_drill"], health["last_verification"]) == (None, None)
+
+
+# --- in one line ---
+
+
+def test_ok_is_said_only_where_everything_is_well(vault: Vault) -> None:
+    vault.add(share=share())
+    assert vault.look().headline == "ok: each component has a good backup that is young enough"
+    vault.garbage()
+    assert vault.look().headline == "in time, but not well: damaged"
+
+
+def test_what_is_in_time_and_not_well_says_why_and_its_exit_code_is_that_of_what_is_in_time(vault: Vault) -> None:
+    vault.configure(SHARE, KEY_VAULT, SCHEDULE_BACKUP="hourly")
+    vault.add(**named(share=share(), secrets=secrets(10)))
+    vault.add(secrets=secrets(10, "partial", pairing=drifted(rotated_days=2)), whole=False)
+    vault.garbage()
+    vault.garbage()
+    health = vault.look()
+    assert (health.status, health.exit_code, health.is_well) == ("ok", 0, False)
+    assert health.headline == "in time, but not well: no-secrets; drift; damaged; wrong-setting"
+
+
+def test_what_is_late_is_named(vault: Vault) -> None:
+    vault.add(share=share(30))
+    assert vault.look().headline == "late: share"
+
+
+def test_a_schedule_that_is_none_is_told_with_its_setting(vault: Vault) -> None:
+    """Its timer is not there: nothing else says so before something is late."""
+    vault.configure(SHARE, SCHEDULE_DRILL="sundays")
+    vault.add(share=share())
+    (reason,) = vault.look().reasons
+    assert (reason["component"], reason["code"]) == ("lifeboat", "wrong-setting")
+    assert "LIFEBOAT_SCHEDULE_DRILL" in reason["message"]
 
 
 # --- whatever happens ---
