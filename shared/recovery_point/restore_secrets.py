@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.errors import Damaged, TargetError, UsageError
+from shared.errors import Damaged, SettingsError, StorageError, TargetError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, RecoveryPoint
-from shared.recovery_point.secrets import open_files
+from shared.recovery_point.secrets import open_files, time_text
 from shared.secrets.files import SYSTEM_SECRETS, secret_of
 from shared.settings import Settings
 from shared.storage.vault import Vault
@@ -28,15 +28,20 @@ class SecretsRestoreRequest:
     """None: the newest point in which the secrets are good or usable in part."""
     name: str | None = None
     """A file that is kept under this name; None: SystemSecrets.JSON."""
+    current: bool = False
+    """What is current in the Key Vault, whatever recovery points say: the vault is not asked."""
 
 
 @dataclass(slots=True)
 class SecretsRestored:
-    point: str
+    point: str | None
+    """None: what was current in the Key Vault."""
     target: str
     bytes: int
     notes: list[str] = field(default_factory=list)
-    """What the point lacks, and newer points that were passed over."""
+    """What the point lacks, newer points that were passed over, and what else speaks against the choice."""
+    version: str | None = None
+    """Of the secret in the Key Vault; None where it was not read."""
 
     def answer(self) -> Json:
         """What the command answers."""
@@ -45,6 +50,7 @@ class SecretsRestored:
             "reasons": [],
             "point": self.point,
             "target": self.target,
+            "version": self.version,
             "restored": 1,
             "unchanged": 0,
             "skipped": 0,
@@ -55,20 +61,70 @@ class SecretsRestored:
 
 
 def restore_secrets(settings: Settings, request: SecretsRestoreRequest) -> SecretsRestored:
-    """Write the version that a point names to a file of mode 0600. It appears whole or not at all.
+    """Write the version that a point names, or the current one, to a file of mode 0600. It appears whole or not at all.
 
     ``TargetError`` where the file is there already or cannot be written; ``UsageError``, ``NoSecrets``, ``Damaged`` and
     the errors of vault and Key Vault.
     """
+    if request.current and request.point is not None:
+        raise UsageError(
+            "--current and --point contradict each other", remedy="Name a point, or take what is current, not both."
+        )
     refuse_existing(request.to)
     name = request.name.lower() if request.name else None  # a Key Vault does not tell upper and lower case apart
-    secret_of(name)
-    with Vault(settings.vault()) as vault:
-        vault.ensure_there(create=False)
-        point, notes = choose_point(Catalog(vault.records), request.point, name)
-    content = _read(settings, point, *_named_by(point, name))
+    secret = secret_of(name)
+    if request.current:
+        return _restore_current(settings, secret, request.to)
+    try:
+        with Vault(settings.vault()) as vault:
+            vault.ensure_there(create=False)
+            catalog = Catalog(vault.records)
+            point, notes = choose_point(catalog, request.point, name)
+            notes += _compared(catalog, point, name)
+    except (StorageError, SettingsError) as error:
+        if error.setting != "LIFEBOAT_KEY_VAULT_URL":
+            error.remedy = f"{error.remedy.rstrip('.')}. {_TAKE_CURRENT}" if error.remedy else _TAKE_CURRENT
+        raise
+    secret, version, sha256 = _named_by(point, name)
+    content = _read(settings, point, secret, version, sha256)
     write_private(request.to, content)
-    return SecretsRestored(point.point, str(request.to), len(content), notes)
+    return SecretsRestored(point.point, str(request.to), len(content), notes, version)
+
+
+_TAKE_CURRENT = (
+    "Without a recovery point: 'restore secrets --current --to FILE' writes what is current in the Key Vault."
+)
+
+
+def _restore_current(settings: Settings, secret: str, to: Path) -> SecretsRestored:
+    with open_files(settings) as files:
+        stored, content = files.read(secret)
+    write_private(to, content)
+    note = f"this is what is current in the Key Vault, uploaded at {time_text(stored.uploaded)}"
+    if secret == SYSTEM_SECRETS:
+        note += ": whether it fits the databases that are restored was not looked at"
+    return SecretsRestored(None, str(to), len(content), [note], stored.version)
+
+
+def _compared(catalog: Catalog, point: RecoveryPoint, name: str | None) -> list[str]:
+    """What people should know of a point that is not the one that everything would be restored from."""
+    every = (each for each in catalog.readable() if each.status == COMPLETE and each.whole and _holds(each, name))
+    best = next(every, None)
+    if best is not None and best.point == point.point:
+        return []
+    notes = []
+    if name is None:
+        verdict = (point.components["secrets"].get("pairing") or {}).get("verdict", "unknown")
+        names = ", ".join(sorted(point.databases)) or "none"
+        notes.append(
+            f"databases of this point, {point.point}: {names}; whether SystemSecrets.JSON fits them: {verdict}"
+        )
+    if best is not None and _named_by(best, name)[1] != _named_by(point, name)[1]:
+        notes.append(
+            f"the newest complete and whole point, {best.point}, names another version, {_named_by(best, name)[1]}: to "
+            "databases from there belongs that one"
+        )
+    return notes
 
 
 def restore_logins(settings: Settings, to: Path, point_id: str | None = None) -> SecretsRestored:
@@ -83,7 +139,7 @@ def restore_logins(settings: Settings, to: Path, point_id: str | None = None) ->
     document = _read(settings, point, logins["secret"], logins["version"], logins["sha256"])
     script = "".join(f"{statement};\n" for statement in create_statements(document)).encode()
     write_private(to, script)
-    return SecretsRestored(point.point, str(to), len(script))
+    return SecretsRestored(point.point, str(to), len(script), version=logins["version"])
 
 
 def _choose_logins(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, Json]:
@@ -127,7 +183,7 @@ def choose_point(catalog: Catalog, point_id: str | None, name: str | None = None
             return point, [*passed_over, *_lacks(point)]
         state = component["status"] if component else "not requested"
         passed_over.append(f"passed over: {point.point}, in which the secrets are {state}")
-    raise UsageError(f"no recovery point holds {what}", remedy="Run 'points' to see what there is.")
+    raise UsageError(f"no recovery point holds {what}", remedy=f"Run 'points' to see what there is. {_TAKE_CURRENT}")
 
 
 def refuse_existing(path: Path) -> None:

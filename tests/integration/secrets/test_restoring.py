@@ -68,6 +68,72 @@ def test_a_point_without_secrets_is_passed_over_and_told(site: Site, point: str)
     assert (refused.code, refused.codes) == (2, ["wrong-usage"])
 
 
+def test_what_is_current_comes_back_without_a_point_and_without_the_vault(site: Site) -> None:
+    version = site.put().json["version"]
+    certificate = site.downloaded(b"text", "tde.cer")
+    site.command("secrets", "put", certificate, "--name", "tde")
+    site.command.unset("VAULT_URL", "VAULT_KEY", "SQL_SERVER", "SHARE_URL")
+    back, kept = site.folder / "back.json", site.folder / "back.cer"
+    answer = site.command("restore", "secrets", "--current", "--to", str(back))
+    assert (answer.code, answer.json["point"], answer.json["version"]) == (0, None, version)
+    assert back.read_bytes() == SYSTEM_SECRETS
+    assert stat.S_IMODE(back.stat().st_mode) == 0o600
+    assert "was not looked at" in answer.json["notes"][0]
+    assert site.command("restore", "secrets", "--current", "--name", "TDE", "--to", str(kept)).code == 0
+    assert kept.read_bytes() == b"text"
+    again = site.command("restore", "secrets", "--current", "--to", str(back))
+    assert (again.code, again.codes) == (1, ["target-failed"])
+    code, out, err = site.command.people("restore", "secrets", "--current", "--to", str(site.folder / "people"))
+    assert (code, f"the current version, {version}" in out, "current in the Key Vault" in err) == (0, True, True)
+
+
+def test_nothing_that_is_current_is_told(site: Site) -> None:
+    answer = site.command("restore", "secrets", "--current", "--to", str(site.folder / "back.json"))
+    assert (answer.code, answer.codes) == (1, ["no-secrets"])
+
+
+def test_what_is_current_and_a_point_contradict_each_other(site: Site, point: str) -> None:
+    answer = site.command("restore", "secrets", "--current", "--point", point, "--to", str(site.folder / "x"))
+    assert (answer.code, answer.codes) == (2, ["wrong-usage"])
+    assert not (site.folder / "x").exists()
+
+
+def test_where_the_vault_or_a_point_is_missing_the_way_without_them_is_told(site: Site) -> None:
+    site.put()
+    site.back_up("--only", "share")
+    arguments = ("restore", "secrets", "--to", str(site.folder / "x"))
+    lacking = site.command(*arguments)
+    assert (lacking.code, "restore secrets --current" in lacking.reasons[0]["remedy"]) == (2, True)
+    site.command.set(VAULT_URL="https://127.0.0.1:1/vault")
+    away = site.command(*arguments)
+    assert (away.status, "restore secrets --current" in away.reasons[0]["remedy"]) == ("failed", True)
+    site.command.unset("VAULT_URL")
+    unset = site.command(*arguments)
+    assert (unset.code, "restore secrets --current" in unset.reasons[0]["remedy"]) == (2, True)
+
+
+def test_of_a_point_that_not_everything_would_be_restored_from_its_databases_and_the_verdict_are_told(
+    site: Site, point: str
+) -> None:
+    assert site.command("restore", "secrets", "--to", str(site.folder / "quiet")).json["notes"] == []
+    site.rotate()
+    drifted = site.back_up().json["point"]
+    taken = site.command("restore", "secrets", "--to", str(site.folder / "drifted")).json
+    assert taken["point"] == drifted
+    (told,) = [note for note in taken["notes"] if note.startswith("databases of this point")]
+    assert f"{HOSTING}, {METERING}" in told
+    assert told.endswith("drift")
+    assert not any("another version" in note for note in taken["notes"])
+
+
+def test_that_the_newest_complete_and_whole_point_names_another_version_is_told(site: Site, point: str) -> None:
+    version = site.put(SYSTEM_SECRETS + b"\n").json["version"]
+    newest = site.back_up().json["point"]
+    taken = site.command("restore", "secrets", "--point", point, "--to", str(site.folder / "old")).json
+    assert any(newest in note and version in note for note in taken["notes"])
+    assert any(note.startswith("databases of this point") and note.endswith("fits") for note in taken["notes"])
+
+
 def test_a_version_that_is_gone_or_changed_writes_nothing(site: Site, point: str) -> None:
     site.key_vault.secrets["system-secrets-part-01"].clear()
     back = site.folder / "back.json"
