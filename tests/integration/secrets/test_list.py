@@ -56,6 +56,22 @@ def test_without_a_key_vault_the_setting_is_named(site: Site) -> None:
     assert (answer.code, answer.reasons[0]["setting"]) == (2, "LIFEBOAT_KEY_VAULT_URL")
 
 
+def test_each_command_needs_no_more_rights_than_the_readme_says(site: Site) -> None:
+    def allowed(*rights: str) -> None:
+        site.key_vault.denied = {"get", "list", "set", "update"} - set(rights)
+
+    allowed("get", "list", "set")
+    site.put()
+    assert site.command("secrets", "put", site.downloaded(b"x", "tde.cer"), "--name", "tde").code == 0
+    allowed("get", "update")
+    site.put()
+    assert site.command("secrets", "confirm").code == 0
+    allowed("get", "list")
+    assert site.command("secrets", "list").code == 0
+    allowed("get")
+    assert site.command("restore", "secrets", "--current", "--to", str(site.folder / "back")).code == 0
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED | {"SQL-Password"}))
 def test_a_name_that_means_another_secret_is_wrong_usage(site: Site, name: str) -> None:
     answer = site.command("secrets", "put", site.downloaded(), "--name", name)
