@@ -33,7 +33,7 @@ from shared.recovery_point.recording import make_record, tell
 from shared.recovery_point.runs import RunRequest, Runs, Wanted, run_end
 from shared.recovery_point.scope import COMPONENTS, scope_of
 from shared.recovery_point.share import History, ShareComponent
-from shared.repository.locks import acquire, release, require_held
+from shared.repository.locks import HeldLock, acquire, release, require_held
 from shared.repository.locks import refresh as refresh_lock
 from shared.repository.repository import Repository
 from shared.repository.trees import datetime_of, rfc3339_of
@@ -102,6 +102,17 @@ def _open(settings: Settings, run: str) -> Iterator[_Opened]:
         yield _Opened(settings, run, vault, catalog, Runs(vault.records), repository, history)
 
 
+@contextmanager
+def _open_to_store(settings: Settings, run: str) -> Iterator[_Opened]:
+    """A step that stores holds a lock of its own too: the run's is refreshed by a step, which may have to wait behind
+    others for hours, until it counts as stale."""
+    with (
+        _open(settings, run) as opened,
+        HeldLock(opened.repository, exclusive=False, hostname=f"run {run}"),
+    ):
+        yield opened
+
+
 @_failures_are_values
 def begin(settings: Settings, run: str, request: Json) -> Json:
     """``lock`` is to be refreshed, and given back by ``record`` or ``give_up``."""
@@ -150,7 +161,7 @@ def back_up_shard(
     settings: Settings, run: str, *, plan: str, number: int, continue_from: str | None, budget_seconds: float
 ) -> Json:
     """``done`` false: call again with ``continue_from``."""
-    with _open(settings, run) as opened:
+    with _open_to_store(settings, run) as opened:
         _, backup = opened.share()
         document = opened.runs.load(plan)
         result = backup.backup_shard(
@@ -164,7 +175,7 @@ def back_up_shard(
 
 @_failures_are_values
 def join_share(settings: Settings, run: str, *, plan: str, results: Sequence[str], allow_shrink: bool) -> Json:
-    with _open(settings, run) as opened:
+    with _open_to_store(settings, run) as opened:
         component, backup = opened.share(allow_shrink=allow_shrink)
         document = opened.runs.load(plan)
         joined = backup.join(document, [opened.runs.load(name) for name in results])
@@ -179,7 +190,7 @@ def back_up_database(settings: Settings, run: str, *, name: str, held: Sequence[
     from shared.recovery_point.databases import DatabasesComponent, in_vault, read_sets
 
     sql = replace(settings.databases(), databases=(name,))
-    with _open(settings, run) as opened:
+    with _open_to_store(settings, run) as opened:
         vault = opened.vault
         with DatabasesComponent(
             settings=sql,

@@ -112,8 +112,8 @@ def judge(
         answered = memory.at is not None and last_word > memory.at
         return Pairing(
             UNKNOWN if answered else DRIFT,
-            f"databases were brought back to before a rotation: {_named(back)}, which was later when it was last looked "
-            "at; to them belongs the SystemSecrets.JSON of then"
+            f"databases were brought back to before a rotation: {_named(back)}, and that was later at the last look; "
+            "to them belongs the SystemSecrets.JSON of then"
             + (f"; whether that was {said} at {_time(last_word)} cannot be told" if answered else ""),
             _names(back),
             lasting=True,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.recovery_point import steps
+from shared.recovery_point.databases import DatabasesComponent
 from shared.recovery_point.runs import Runs, new_run_id
 from shared.settings import Settings
 from tests.integration.secrets.conftest import Site
@@ -205,6 +206,19 @@ def test_14_a_lock_that_was_lost_costs_the_point_all_of_its_components(site: Sit
     end = engine.record()["end"]
     assert end["status"] == "failed"
     assert "locked" in [reason["code"] for reason in end["reasons"]]
+
+
+def test_while_a_step_stores_nobody_can_prune_though_the_runs_own_lock_could_not_be_refreshed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put()
+    engine = Engine(request=REQUEST | {"only": ["databases"]})
+    engine.begin()
+    seen: list[list[str]] = []
+    monkeypatch.setattr(DatabasesComponent, "back_up", lambda component: seen.append(locks(site)))
+    engine.call(steps.back_up_database, name="appservice_hosting", held=[], logs_only=False)
+    assert len(seen[0]) == 2, "the run's, and the step's own"
+    assert len(locks(site)) == 1
 
 
 def test_a_run_that_is_cancelled_stops_and_leaves_nothing_locked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
