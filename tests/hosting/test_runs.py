@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.runs import LOG_BACKUP, RECOVERY_POINT
+from shared.errors import Damaged
 from shared.fileshare.backup import ShareBackup
+from shared.recovery_point import steps
 from shared.repository.locks import acquire
 from shared.repository.repository import Repository
 from tests.integration.secrets.conftest import Site
@@ -151,6 +155,95 @@ def test_an_exclusive_lock_of_somebody_elses_is_waited_for_and_then_told(site: S
     assert [reason["code"] for reason in ended.output["reasons"]] == ["locked"]
     assert ended.output["point"] is None
     assert host.started.count("begin") > 2
+
+
+def test_a_step_that_may_succeed_later_is_tried_again_after_pauses_that_double(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault: the first three times that the share is joined, the storage is busy."""
+    join, busy = steps.join_share, iter([True, True, True])
+    reason = {"component": "lifeboat", "code": "storage-unavailable", "message": "503", "remedy": ""}
+
+    def join_share(*args: Any, **arguments: Any) -> Any:
+        return {"ok": False, "reason": reason, "retry": True} if next(busy, False) else join(*args, **arguments)
+
+    monkeypatch.setattr(steps, "join_share", join_share)
+    began = host.now()
+    host.start(ORCHESTRATOR, order(request={"only": ["share"], "logs": False, "allow_shrink": False}), RECOVERY_POINT)
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    assert host.started.count("join_share") == 4
+    assert host.now() - began >= timedelta(seconds=15 + 30 + 60), "by the clock of the engine"
+
+
+def test_a_step_that_never_succeeds_costs_its_component_alone(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan_share(*args: Any, **arguments: Any) -> Any:
+        raise MemoryError("an instance that is too small")
+
+    monkeypatch.setattr(steps, "plan_share", plan_share)
+    host.start(ORCHESTRATOR, order(), RECOVERY_POINT)
+    ended = host.wait(RECOVERY_POINT).output
+    assert (ended["status"], {reason["component"] for reason in ended["reasons"]}) == ("partial", {"share"})
+    assert host.started.count("plan_share") == 4
+    assert site.bench.record(ended["point"])["components"]["databases"]["status"] == "complete"
+
+
+def test_a_damaged_fingerprint_makes_the_share_be_compared_file_by_file(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert site.back_up("--only", "share").code == 0
+    shard, seen = steps.back_up_shard, iter([True])
+    damaged = {"ok": False, "reason": Damaged("a tree cannot be read").as_reason("share"), "retry": False}
+    monkeypatch.setattr(
+        steps, "back_up_shard", lambda *args, **rest: damaged if next(seen, False) else shard(*args, **rest)
+    )
+    host.start(ORCHESTRATOR, order(request={"only": ["share"], "logs": False, "allow_shrink": False}), RECOVERY_POINT)
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    assert host.started.count("plan_share") == 2
+
+
+def test_the_lock_is_refreshed_while_a_step_takes_long(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join, going_on = steps.join_share, threading.Event()
+
+    def slow(*args: Any, **arguments: Any) -> Any:
+        assert going_on.wait(60)
+        return join(*args, **arguments)
+
+    monkeypatch.setattr(steps, "join_share", slow)
+    host.start(ORCHESTRATOR, order(request={"only": ["share"], "logs": False, "allow_shrink": False}), RECOVERY_POINT)
+    host.wait_until(lambda: any(each.name == "join_share" for each in host.running()))
+    before = locks(site)
+    host.advance(5 * 60)
+    host.wait_until(lambda: host.started.count("refresh") == 1 and "refresh" not in {r.name for r in host.running()})
+    assert set(locks(site)) != set(before), "under a new name"
+    going_on.set()
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    assert locks(site) == []
+
+
+def test_logs_are_backed_up_while_a_recovery_point_is_made(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not to wait for a share of ten million files."""
+    site.command.set(SQL_OWN_LOG_CHAIN="true")
+    host.timer("backup")
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    join, going_on = steps.join_share, threading.Event()
+
+    def slow(*args: Any, **arguments: Any) -> Any:
+        assert going_on.wait(60)
+        return join(*args, **arguments)
+
+    monkeypatch.setattr(steps, "join_share", slow)
+    host.timer("backup")
+    host.wait_until(lambda: [each.name for each in host.running()] == ["join_share"])
+    host.timer("log_backup")
+    host.wait_until(lambda: (status := host.status(LOG_BACKUP)) is not None and status.runtime_status == "Completed")
+    going_on.set()
+    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
 
 
 # --- over HTTP, and on several instances ---
