@@ -51,6 +51,8 @@ def _secrets(facts: Facts) -> Step:
         f"Version {code(secrets.get('version'))} of the secret {code(secrets.get('name'))}, as the point names it, "
         f"uploaded or confirmed last at {time(secrets.get('moment'))}:",
         block([lifeboat("restore secrets", "--point", facts.id, "--to", "SystemSecrets.JSON")], "powershell"),
+        "Where the vault cannot be reached, the Key Vault alone gives what is current there, which may be newer:",
+        block([lifeboat("restore secrets", "--current", "--to", "SystemSecrets.JSON")], "powershell"),
         block(["(Get-FileHash SystemSecrets.JSON -Algorithm SHA256).Hash"], "powershell"),
         works=f"the hash is {code(str(secrets.get('sha256') or '').upper())}.",
     )
