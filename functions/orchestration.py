@@ -10,6 +10,7 @@ then, steps that run notice a flag in the vault, and the lock is given back.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -23,11 +24,22 @@ Json = dict[str, Any]
 Turn = Generator[TaskBase, Any, Any]
 """Any: what the engine sends in is what the awaited task came to."""
 
-CANCEL_EVENT = "cancel"
 REFRESH_AFTER = timedelta(minutes=4)
+LOOK_AFTER = timedelta(seconds=15)
+"""The engine waits for what one turn begins, not for what earlier turns have begun: so each turn begins a timer too,
+and steps that ended meanwhile are seen after it at the latest."""
 MOST_ATTEMPTS = 4
+MOST_ATTEMPTS_AT_THE_END = 8
+"""Of the steps without which all was in vain: over an hour."""
 FIRST_PAUSE = timedelta(seconds=15)
 REASONS_SHOWN = 20
+MOST_SHOWN = 7_000
+"""Characters of the custom status, of which the engine takes 16 KB in UTF-16."""
+
+
+def cancel_event(run: str) -> str:
+    """Of this run alone: one that was meant for the run before must not end the next."""
+    return f"cancel-{run}"
 
 
 @dataclass(slots=True)
@@ -57,7 +69,7 @@ class RecoveryPointRun:
     _shards: Json = field(default_factory=dict)
 
     def turns(self) -> Turn:
-        self._cancel = self.context.wait_for_external_event(CANCEL_EVENT)
+        self._cancel = self.context.wait_for_external_event(cancel_event(self.order["run"]))
         begun = yield from self._begin()
         if not begun["ok"]:
             return (yield from self._give_up([begun["reason"]]))
@@ -67,6 +79,8 @@ class RecoveryPointRun:
         yield from self._all(self._secrets())
         if self.cancelled:
             return (yield from self._give_up([]))
+        if self.lost:
+            return (yield from self._give_up([_lost()]))
         recorded: Json = {}
 
         def keep(result: Json) -> list[_Step]:
@@ -101,7 +115,8 @@ class RecoveryPointRun:
         return [self._database(name, logs_only=self.order["request"]["logs"]) for name in self.begun["databases"]]
 
     def _database(self, name: str, *, logs_only: bool) -> _Step:
-        arguments = {"name": name, "held": self.begun["held"], "logs_only": logs_only}
+        after = [part["component"] for part in self.parts.get("databases", []) if part["ok"]] if logs_only else []
+        arguments = {"name": name, "held": self.begun["held"], "logs_only": logs_only, "after": after}
         return _Step("back_up_database", arguments, lambda result: self._part("databases", result | {"database": name}))
 
     def _share(self, *, fingerprints: bool = True) -> list[_Step]:
@@ -177,7 +192,7 @@ class RecoveryPointRun:
             "status": "cancelled" if self.cancelled else "failed",
             "reasons": reasons or [_cancelled()],
             "started": self.order["started"],
-            "lock": self.begun.get("lock"),
+            "locked": bool(self.begun),
         }
         yield from self._all([_Step("give_up", arguments, _into(ended))], cancellable=False)
         if not ended["ok"]:
@@ -192,7 +207,7 @@ class RecoveryPointRun:
         running: dict[int, tuple[TaskBase, _Step]] = {}
         pauses: dict[int, tuple[TaskBase, _Step]] = {}
         self.total = max(self.total, self.done + len(waiting))
-        tick = self._timer(REFRESH_AFTER) if self.begun and cancellable else None
+        refresh_at = self.context.current_utc_datetime + REFRESH_AFTER
         while waiting or running or pauses:
             if cancellable and (self.cancelled or self.lost):
                 waiting.clear()
@@ -201,23 +216,24 @@ class RecoveryPointRun:
                 pauses.clear()
                 if not running:
                     break
+            if self.begun and not self.lost and self.context.current_utc_datetime >= refresh_at:
+                refresh_at = self.context.current_utc_datetime + REFRESH_AFTER
+                if not any(step.name == "refresh" for _, step in running.values()):
+                    self._start(_Step("refresh", {}, self._refreshed), running)
             while waiting and len(running) < self.order["window"]:
-                step = waiting.popleft()
-                task = self.context.call_activity(step.name, {"run": self.order["run"], "arguments": step.arguments})
-                running[id(task)] = task, step
-            self._show(running, waiting)
+                self._start(waiting.popleft(), running)
+            self._show(running)
+            look = self._timer(LOOK_AFTER)
             listened = [self._cancel] if cancellable and not self.cancelled else []
-            ticking = [tick] if tick is not None else []
             tasks = [*(task for task, _ in running.values()), *(pause for pause, _ in pauses.values())]
-            winner = yield self.context.task_any([*tasks, *listened, *ticking])
+            winner = yield self.context.task_any([*tasks, *listened, look])
+            if winner is not look:
+                look.cancel()
             if winner is self._cancel:
                 self.cancelled = True
-            elif winner is tick:
-                tick = self._timer(REFRESH_AFTER)
-                waiting.appendleft(_Step("refresh", {"lock": self.begun["lock"]}, self._refreshed))
             elif id(winner) in pauses:
                 waiting.append(pauses.pop(id(winner))[1])
-            else:
+            elif id(winner) in running:
                 step = running.pop(id(winner))[1]
                 result = _result(winner)
                 pause = self._pause(step, result)
@@ -228,39 +244,43 @@ class RecoveryPointRun:
                     self.done += 1
                     waiting.extend(step.then(result))
                     self.total = max(self.total, self.done + len(waiting) + len(running) + len(pauses))
-        if tick is not None:
-            tick.cancel()
+
+    def _start(self, step: _Step, running: dict[int, tuple[TaskBase, _Step]]) -> None:
+        task = self.context.call_activity(step.name, {"run": self.order["run"], "arguments": step.arguments})
+        running[id(task)] = task, step
 
     def _pause(self, step: _Step, result: Json) -> timedelta | None:
         """How long to wait before the step is tried again; None: not again."""
         step.attempts += 1
-        again = not result["ok"] and result["retry"] and step.attempts < MOST_ATTEMPTS
-        if not again or result["reason"]["code"] == "locked" or (self.cancelled and step.name != "give_up"):
+        at_the_end = step.name in ("record", "give_up")
+        attempts = MOST_ATTEMPTS_AT_THE_END if at_the_end else MOST_ATTEMPTS
+        again = not result["ok"] and result["retry"] and step.attempts < attempts
+        if not again or result["reason"]["code"] == "locked" or (self.cancelled and not at_the_end):
             return None
         doubled: int = 2 ** (step.attempts - 1)
         return FIRST_PAUSE * doubled
 
     def _refreshed(self, result: Json) -> list[_Step]:
-        if result["ok"]:
-            self.begun["lock"] = result["lock"]
-        elif result["reason"]["code"] == "locked":
+        if not result["ok"] and result["reason"]["code"] == "locked":
             self.lost = True
         return []
 
     def _timer(self, wait: timedelta) -> Any:  # Any: the SDK's own type is not public
         return self.context.create_timer(self.context.current_utc_datetime + wait)
 
-    def _show(self, running: dict[int, tuple[TaskBase, _Step]], waiting: deque[_Step]) -> None:
+    def _show(self, running: dict[int, tuple[TaskBase, _Step]]) -> None:
         names = sorted({step.name.replace("_", " ") for _, step in running.values()})
         reasons = [part["reason"] for parts in self.parts.values() for part in parts if not part["ok"]]
         text = "cancelling" if self.cancelled else ", ".join(names)
-        self.context.set_custom_status(
-            {
-                "progress": {"done": self.done, "total": self.total, "text": text},
-                "reasons": reasons[:REASONS_SHOWN],
-                "reasons_count": len(reasons),
-            }
-        )
+        shown = [_short(reason) for reason in reasons[:REASONS_SHOWN]]
+        while shown and len(json.dumps(shown)) > MOST_SHOWN:
+            shown.pop()
+        progress = {"done": self.done, "total": self.total, "text": text}
+        self.context.set_custom_status({"progress": progress, "reasons": shown, "reasons_count": len(reasons)})
+
+
+def _short(reason: Json) -> Json:
+    return {key: value[:300] if isinstance(value, str) else value for key, value in reason.items()}
 
 
 def _result(task: TaskBase) -> Json:
@@ -271,7 +291,7 @@ def _result(task: TaskBase) -> Json:
     reason = {
         "component": "lifeboat",
         "code": "failed",
-        "message": f"a step did not come to its end: {str(task.result)[:300]}",
+        "message": "a step did not come to its end on any instance",
         "remedy": "Look at the exceptions of the app in Application Insights.",
     }
     return {"ok": False, "reason": reason, "retry": True}
@@ -283,6 +303,15 @@ def _into(target: Json) -> Callable[[Json], list[_Step]]:
         return []
 
     return keep
+
+
+def _lost() -> Json:
+    return {
+        "component": "lifeboat",
+        "code": "locked",
+        "message": "the run's lock on the repository was removed while it worked: what it stored may have been pruned",
+        "remedy": "Start another: what is still there is used again.",
+    }
 
 
 def _cancelled() -> Json:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions import activities
-from functions.orchestration import CANCEL_EVENT, RecoveryPointRun
+from functions.orchestration import RecoveryPointRun, cancel_event
 from functions.schedules import schedule_of
+from shared.errors import LifeboatError
+from shared.telemetry import Event, emit
 
 if TYPE_CHECKING:
     from shared.recovery_point.runs import RunRequest
@@ -47,7 +50,7 @@ def blueprint() -> df.Blueprint:
     def recovery_point(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
         return (yield from RecoveryPointRun(context, context.get_input()).turns())
 
-    for name, function in (("BACKUP", backup), ("LOGS", log_backup)):
+    for name, function in (("BACKUP", backup), ("LOGS", log_backup), ("WATCHDOG", dead_runs)):
         schedule = schedule_of(name)
         if schedule is not None:
             made.timer_trigger(arg_name="timer", schedule=schedule)(
@@ -71,6 +74,11 @@ async def log_backup(timer: func.TimerRequest, client: df.DurableOrchestrationCl
         await _start_by_timer(client, RunRequest(logs=True), past_due=timer.past_due)
 
 
+async def dead_runs(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Beside the watchdog, which is to say that it is alive whatever becomes of the engine."""
+    await write_dead_runs(client)
+
+
 async def start_run(client: df.DurableOrchestrationClient, request: RunRequest, *, caller: str | None) -> Started:
     """Start a run, unless one of its kind runs. ``UsageError`` and ``SettingsError`` where the request makes no sense
     or something is not set: before anything is started."""
@@ -78,9 +86,12 @@ async def start_run(client: df.DurableOrchestrationClient, request: RunRequest, 
 
     instance = LOG_BACKUP if request.logs else RECOVERY_POINT
     running = await _running(client, instance)
+    if running is None and request.logs:  # it takes the logs itself, and those are in no record yet
+        running = await _running(client, RECOVERY_POINT)
     if running is not None:
         return Started(running, True)
-    await write_dead_runs(client)
+    with suppress(LifeboatError):  # what the vault does not take now is no reason not to begin
+        await write_dead_runs(client)
     run = new_run_id()
     order = await asyncio.to_thread(_order, run, request, caller)
     try:
@@ -126,8 +137,14 @@ async def cancel_run(client: df.DurableOrchestrationClient, run: str) -> str:
         status = await client.get_status(instance, show_input=True)
         if _run_of(status) == run and _is_running(status):
             await asyncio.to_thread(_cancel, run)
-            await client.raise_event(instance, CANCEL_EVENT)
+            try:
+                await client.raise_event(instance, cancel_event(run))
+            except Exception:  # the SDK has no type for it: the run has ended meanwhile
+                if await _running(client, instance) == run:
+                    raise
+                break
             return "cancelling"
+    await write_dead_runs(client)
     return "unknown" if await asyncio.to_thread(_ended, run) is None else "ended"
 
 
@@ -142,7 +159,11 @@ async def write_dead_runs(client: df.DurableOrchestrationClient) -> None:
 
 async def _start_by_timer(client: df.DurableOrchestrationClient, request: RunRequest, *, past_due: bool) -> None:
     """A timer that was missed fires once, late, and its run is made; one that fires while a run goes on starts none."""
-    started = await start_run(client, request, caller=None)
+    try:
+        started = await start_run(client, request, caller=None)
+    except LifeboatError as error:
+        emit(Event.RECOVERY_POINT_FAILED, code=error.code, detail=str(error))
+        raise
     if started.already_running:
         _logger.warning("the timer fired while the run %s goes on: none was started", started.run)
     elif past_due:

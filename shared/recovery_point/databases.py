@@ -242,7 +242,8 @@ class DatabasesComponent:
             component["data_time"] = rfc3339_of(min(moments))
             component["newest_data_time"] = rfc3339_of(max(moments))
         if share_moment is not None:
-            component["share_moment"] = {"moment": share_moment, "reachable": self._reaches(share_moment, outcomes)}
+            known = {each.name: [*run.history.get(each.name, ()), *each.backups] for each in outcomes}
+            component["share_moment"] = {"moment": share_moment, "reachable": reaches(share_moment, known)}
         return component, reasons
 
     def _notes(self) -> list[str]:
@@ -256,18 +257,6 @@ class DatabasesComponent:
         if self._logins.get("why"):
             notes.append(f"logins were not saved: {self._logins['why']}")
         return notes
-
-    def _reaches(self, moment: str, outcomes: Sequence[Outcome]) -> bool:
-        """Whether each database, ``master`` apart, can be restored to that very moment."""
-        at = datetime_of(moment)
-        for outcome in outcomes:
-            if outcome.name.lower() == "master":
-                continue
-            try:
-                chain_at(at, [*self._run_there.history.get(outcome.name, ()), *outcome.backups], outcome.name)
-            except NoChain:
-                return False
-        return True
 
     def _save_logins(self, run: DatabaseBackups) -> Json:
         """Logins of ``master`` into the Key Vault, where there is one and the login may see their hashes."""
@@ -287,15 +276,39 @@ class DatabasesComponent:
         return {"saved": logins.count, "secret": LOGINS_SECRET, "version": put.file.version, "sha256": put.file.sha256}
 
 
+def reaches(moment: str, databases: Mapping[str, Sequence[BackupSet]]) -> bool:
+    """Whether each database, ``master`` apart, can be restored to that very moment."""
+    try:
+        for name, sets in databases.items():
+            if name.lower() != "master":
+                chain_at(datetime_of(moment), list(sets), name)
+    except NoChain:
+        return False
+    return True
+
+
+def with_parts(history: dict[str, list[BackupSet]], parts: Sequence[Json]) -> dict[str, list[BackupSet]]:
+    """Recorded backups, and those of components that are not recorded yet."""
+    for component in parts:
+        for name, database in component["databases"].items():
+            sets = [BackupSet.from_json(document, "this run") for document in database["backups"]]
+            if name in history:
+                history[name] = [*sets, *history[name]]
+    return history
+
+
 def merged(
     parts: Sequence[tuple[Json, list[Json]]], failures: Mapping[str, Json], settings: DatabasesSettings
 ) -> tuple[Json, list[Json]]:
     """One component of those that were made for single databases, in the order in which they were made: logs after what
     they follow. ``failures``: reasons, by database, for those that came to no component at all."""
-    databases: dict[str, Json] = {name: _database(Outcome(name)) for name in failures}
+    databases: dict[str, Json] = {}
     for component, _ in parts:
         for name, database in component["databases"].items():
             databases[name] = _continued(databases[name], database) if name in databases else database
+    for name in failures:  # a later step that failed takes nothing away from what an earlier one made
+        made_before = databases.get(name, {"status": FAILED})["status"] != FAILED
+        databases[name] = databases[name] | {"status": PARTIAL} if made_before else _database(Outcome(name))
     components = [component for component, _ in parts]
     reasons = [*failures.values(), *(reason for _, why in parts for reason in why)]
     moments = [database["moment"] for database in databases.values() if database["moment"]]

@@ -12,18 +12,20 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from shared.errors import BlobExists, BlobNotFound, Cancelled, Damaged, LifeboatError
+from shared.errors import BlobExists, BlobNotFound, Cancelled, Damaged, LifeboatError, StorageError
+from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.scope import BackupRequest
 from shared.repository.trees import rfc3339_of
 from shared.settings import Settings
 from shared.storage.blob_store import BlobStore
 from shared.storage.vault import Vault
+from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
 
@@ -117,17 +119,25 @@ def run_end(run: str, started: str, status: str, reasons: list[Json], *, point: 
 
 
 def end_dead_run(settings: Settings, run: str, started: str, *, terminated: bool) -> None:
-    """Write the end of a run that could not do so itself, unless it has."""
+    """Write the end of a run that could not do so itself, unless it has. Steps of it that still run are told to stop;
+    if it has come to a point, that is what came of it."""
     with Vault(settings.vault()) as vault:
         runs = Runs(vault.records)
         if runs.ended(run) is not None:
             return
+        runs.cancel(run)
+        catalog = Catalog(vault.records)
+        for point in [catalog.get(each) for each in catalog.ids() if each.endswith(f"-{run[:6]}")]:
+            if point.run.get("run") == run:
+                runs.end(run_end(run, started, point.status, point.reasons, point=point.point))
+                return
         what = "was terminated" if terminated else "failed in the engine"
         reason = LifeboatError(
             f"the run {what} and wrote no record",
             remedy="What it has stored is used again; its lock on the repository is stale after half an hour.",
         ).as_reason("lifeboat")
         runs.end(run_end(run, started, "cancelled" if terminated else "failed", [reason]))
+    emit(Event.RECOVERY_POINT_FAILED, code=str(reason["code"]), detail=str(reason["message"]))
 
 
 @dataclass(slots=True)
@@ -136,11 +146,14 @@ class Wanted:
 
     runs: Runs
     run: str
-    _looked: float = field(default_factory=time.monotonic)
+    _looked: float = float("-inf")
 
     def __call__(self) -> None:
         if time.monotonic() - self._looked < POLL_SECONDS:
             return
         self._looked = time.monotonic()
-        if self.runs.is_cancelled(self.run):
+        cancelled = False
+        with suppress(StorageError):  # a backup of hours is not given up because one look was not answered
+            cancelled = self.runs.is_cancelled(self.run)
+        if cancelled:
             raise Cancelled("somebody asked for the run to stop", remedy="Start another when you like.")

@@ -17,7 +17,7 @@ or be cut off and run again. A failure is a value: ``{"ok": false, "reason": ...
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
@@ -31,10 +31,10 @@ from shared.recovery_point.opening import open_for_backup, open_share
 from shared.recovery_point.record import FAILED
 from shared.recovery_point.recording import make_record, tell
 from shared.recovery_point.runs import RunRequest, Runs, Wanted, run_end
-from shared.recovery_point.scope import COMPONENTS, scope_of
+from shared.recovery_point.scope import COMPONENTS, Scope, scope_of
 from shared.recovery_point.share import History, ShareComponent
-from shared.repository.locks import HeldLock, acquire, release, require_held
-from shared.repository.locks import refresh as refresh_lock
+from shared.redaction import redacted
+from shared.repository.locks import HeldLock, acquire, held_by, keep_held, release_all
 from shared.repository.repository import Repository
 from shared.repository.trees import datetime_of, rfc3339_of
 from shared.settings import Settings
@@ -42,6 +42,8 @@ from shared.storage.vault import Vault
 from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
+MOST_TOLD = 500
+"""Characters of what an unexpected error says."""
 Step = ParamSpec("Step")
 
 
@@ -55,7 +57,7 @@ def _failures_are_values(step: Callable[Step, Json]) -> Callable[Step, Json]:
             return {"ok": False, "reason": reason, "retry": error.retryable and not isinstance(error, Cancelled)}
         except Exception as error:
             reason = LifeboatError(
-                f"something that Lifeboat did not expect: {type(error).__name__}: {error}",
+                redacted(f"something that Lifeboat did not expect: {type(error).__name__}: {error}")[:MOST_TOLD],
                 remedy="Look at the exception in Application Insights, and report it.",
             ).as_reason("lifeboat")
             return {"ok": False, "reason": reason, "retry": True}
@@ -104,18 +106,37 @@ def _open(settings: Settings, run: str) -> Iterator[_Opened]:
 
 @contextmanager
 def _open_to_store(settings: Settings, run: str) -> Iterator[_Opened]:
-    """A step that stores holds a lock of its own too: the run's is refreshed by a step, which may have to wait behind
-    others for hours, until it counts as stale."""
-    with (
-        _open(settings, run) as opened,
-        HeldLock(opened.repository, exclusive=False, hostname=f"run {run}"),
-    ):
-        yield opened
+    """A step that stores holds a lock of its own too, and keeps the run's alive: the step that refreshes that one may
+    have to wait behind others for hours, until it counts as stale."""
+    with _open(settings, run) as opened:
+        repository = opened.repository
+        with HeldLock(
+            repository,
+            exclusive=False,
+            hostname=_step_holder(run),
+            beside=lambda: keep_held(repository, _holder(run)),
+        ):
+            yield opened
+
+
+def _release(opened: _Opened) -> None:
+    """Give back the run's lock, and those of its steps that were killed."""
+    for holder in (_holder(opened.run), _step_holder(opened.run)):
+        release_all(opened.repository, holder)
+
+
+def _step_holder(run: str) -> str:
+    return f"step of {_holder(run)}"
+
+
+def _holder(run: str) -> str:
+    """Whose lock it is, in the lock."""
+    return f"run {run}"
 
 
 @_failures_are_values
 def begin(settings: Settings, run: str, request: Json) -> Json:
-    """``lock`` is to be refreshed, and given back by ``record`` or ``give_up``."""
+    """Takes the run's lock, which is to be refreshed, and is given back by ``record`` or ``give_up``."""
     asked = RunRequest.from_json(request).backup_request()
     scope = scope_of(settings, asked)
     now = datetime.now(UTC)
@@ -131,10 +152,10 @@ def begin(settings: Settings, run: str, request: Json) -> Json:
             held, version = sorted(secrets.held_certificates), secrets.version_at_start
         if "share" in scope.requested:
             open_share(opened.vault, settings.share())  # what is wrong with its settings is told before anything
-        lock = acquire(opened.repository, exclusive=False, hostname=f"run {run}")
+        if not held_by(opened.repository, _holder(run)):  # else it has begun before, and nobody heard of it
+            acquire(opened.repository, exclusive=False, hostname=_holder(run))
     return {
         "time": rfc3339_of(now),
-        "lock": lock,
         "requested": scope.requested,
         "configured": scope.configured,
         "databases": list(databases.databases) if databases else [],
@@ -185,9 +206,12 @@ def join_share(settings: Settings, run: str, *, plan: str, results: Sequence[str
 
 
 @_failures_are_values
-def back_up_database(settings: Settings, run: str, *, name: str, held: Sequence[str], logs_only: bool) -> Json:
-    """One database; with ``logs_only`` its log, where the log chain is ours."""
-    from shared.recovery_point.databases import DatabasesComponent, in_vault, read_sets
+def back_up_database(
+    settings: Settings, run: str, *, name: str, held: Sequence[str], logs_only: bool, after: Sequence[str]
+) -> Json:
+    """One database; with ``logs_only`` its log, where the log chain is ours. ``after`` names what steps of this run
+    have left of databases: the log goes on from there."""
+    from shared.recovery_point.databases import DatabasesComponent, in_vault, read_sets, with_parts
 
     sql = replace(settings.databases(), databases=(name,))
     with _open_to_store(settings, run) as opened:
@@ -197,7 +221,10 @@ def back_up_database(settings: Settings, run: str, *, name: str, held: Sequence[
             source=settings,
             vault=vault,
             repository=lambda: opened.repository,
-            history=lambda: read_sets(Catalog(vault.records).readable(), sql.databases, in_vault(vault)),
+            history=lambda: with_parts(
+                read_sets(Catalog(vault.records).readable(), sql.databases, in_vault(vault)),
+                [opened.runs.load(part)["component"] for part in after],
+            ),
             check=opened.wanted,
             logs_only=logs_only,
             held_certificates=frozenset(held),
@@ -231,17 +258,24 @@ def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: J
     ``database``. A run that is recorded twice has one point: its id comes from the run's.
     """
     asked = RunRequest.from_json(request).backup_request()
-    scope = scope_of(settings, asked)
+    scope = Scope(begun["requested"], begun["configured"])
     began = datetime_of(begun["time"])
     with _open(settings, run) as opened:
+        ended = opened.runs.ended(run)
+        if ended is not None:  # it was recorded, or given up, and nobody heard of it
+            _release(opened)
+            return {"end": ended}
         components: dict[str, Json] = {}
         reasons: list[Json] = []
         for name in COMPONENTS:
             if name in scope.requested:
                 components[name], why = _component(opened.runs, name, parts.get(name, []), settings)
                 reasons += why
+        moment = (components.get("share") or {}).get("data_time")
+        if begun["own_log_chain"] and moment and "databases" in components and not asked.logs:
+            components["databases"]["share_moment"] = _share_moment(opened, moment, components["databases"])
         try:
-            require_held(opened.repository, begun["lock"])
+            keep_held(opened.repository, _holder(run))
         except RepositoryLocked as lost:
             components = {name: each | {"status": FAILED} for name, each in components.items()}
             reasons.append(lost.as_reason("share"))
@@ -261,31 +295,39 @@ def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: J
             opened.catalog.add(point)
         except BlobExists:  # it was recorded, and nobody heard of it
             point = opened.catalog.get(point.point)
-        release(opened.repository, begun["lock"])
+        _release(opened)
         end = opened.runs.end(run_end(run, begun["time"], point.status, point.reasons, point=point.point))
     tell(point)
     return {"end": end}
 
 
 @_failures_are_values
-def refresh(settings: Settings, run: str, *, lock: str) -> Json:
-    """The lock's new id. Not ``ok`` with the code ``locked``: it was lost, and what is stored may have been pruned."""
+def refresh(settings: Settings, run: str) -> Json:
+    """Not ``ok`` with the code ``locked``: the lock was lost, and what is stored may have been pruned."""
     with _open(settings, run) as opened:
-        return {"lock": refresh_lock(opened.repository, lock, exclusive=False, hostname=f"run {run}")}
+        keep_held(opened.repository, _holder(run))
+    return {}
 
 
 @_failures_are_values
-def give_up(
-    settings: Settings, run: str, *, status: str, reasons: Sequence[Json], started: str, lock: str | None
-) -> Json:
+def give_up(settings: Settings, run: str, *, status: str, reasons: Sequence[Json], started: str, locked: bool) -> Json:
     """End a run without a point: ``failed`` or ``cancelled``. What it has stored is used again by the next."""
-    if status == "failed":
+    with Vault(settings.vault()) as vault:
+        end = Runs(vault.records).end(run_end(run, started, status, list(reasons)))
+    if locked:
+        with _open(settings, run) as opened:
+            _release(opened)
+    if end["status"] == "failed":
         emit(Event.RECOVERY_POINT_FAILED, code=reasons[0]["code"], detail=reasons[0]["message"])
-    with ExitStack() as closing:
-        vault = closing.enter_context(Vault(settings.vault()))
-        if lock is not None:
-            release(closing.enter_context(_open(settings, run)).repository, lock)
-        return {"end": Runs(vault.records).end(run_end(run, started, status, list(reasons)))}
+    return {"end": end}
+
+
+def _share_moment(opened: _Opened, moment: str, databases: Json) -> Json:
+    """Whether all databases can be brought to the moment of the share."""
+    from shared.recovery_point.databases import in_vault, reaches, read_sets, with_parts
+
+    recorded = read_sets(opened.catalog.readable(), databases["requested"], in_vault(opened.vault))
+    return {"moment": moment, "reachable": reaches(moment, with_parts(recorded, [databases]))}
 
 
 def _component(runs: Runs, name: str, parts: Sequence[Json], settings: Settings) -> tuple[Json, list[Json]]:
@@ -299,7 +341,8 @@ def _component(runs: Runs, name: str, parts: Sequence[Json], settings: Settings)
         failures = {
             str(part["database"]): part["reason"] | {"component": name, "database": part["database"]} for part in failed
         }
-        return merged([(each["component"], each["reasons"]) for each in made], failures, settings.databases())
+        found = [(each["component"], each["reasons"]) for each in made]
+        return merged(found, failures, settings.databases())
     if not made:
         return {"status": FAILED} | ({"snapshot": None} if name == "share" else {}), reasons
     return made[-1]["component"], [*made[-1]["reasons"], *reasons]

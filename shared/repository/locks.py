@@ -66,23 +66,53 @@ def refresh(repository: Repository, lock_id: str, *, exclusive: bool, hostname: 
 
     ``RepositoryLocked`` when the old one is gone: somebody took it for stale, and may have pruned since.
     """
-    require_held(repository, lock_id)
+    if repository.store.stat(f"locks/{lock_id}") is None:
+        raise _lost()
     new_id = _write(repository, exclusive, hostname)
     repository.store.delete(f"locks/{lock_id}")
     return new_id
 
 
-def require_held(repository: Repository, lock_id: str) -> None:
-    """``RepositoryLocked`` when the lock is gone: whatever was stored under it may have been pruned."""
-    if repository.store.stat(f"locks/{lock_id}") is None:
-        raise RepositoryLocked(
-            "our lock on the repository was removed while we worked",
-            remedy="Run again: what is stored already is used again.",
-        )
+def held_by(repository: Repository, hostname: str) -> list[str]:
+    """Ids of the locks of whoever has this name. A run in steps has one, or for a moment a few: each of its steps may
+    write it anew."""
+    found = []
+    for blob in repository.store.list("locks/"):
+        try:
+            if repository.load_unpacked(blob.name).get("hostname") == hostname:
+                found.append(blob.name.removeprefix("locks/"))
+        except (BlobNotFound, Damaged):
+            continue
+    return found
+
+
+def keep_held(repository: Repository, hostname: str) -> None:
+    """Write the lock of ``hostname`` anew and remove what it had before. May be done by several at once, and again.
+
+    ``RepositoryLocked`` when it has none any more: somebody took it for stale, and may have pruned since.
+    """
+    before = held_by(repository, hostname)
+    if not before:
+        raise _lost()
+    _write(repository, False, hostname)
+    for lock_id in before:
+        release(repository, lock_id)
+
+
+def release_all(repository: Repository, hostname: str) -> None:
+    for lock_id in held_by(repository, hostname):
+        release(repository, lock_id)
 
 
 def release(repository: Repository, lock_id: str) -> None:
     repository.store.delete(f"locks/{lock_id}")
+
+
+def _lost() -> RepositoryLocked:
+    return RepositoryLocked(
+        "our lock on the repository was removed while we worked",
+        remedy="Run again: what is stored already is used again.",
+    )
 
 
 def _try(repository: Repository, exclusive: bool, hostname: str, sleep: Callable[[float], None]) -> str:
@@ -156,7 +186,17 @@ class HeldLock:
     ``lock_id`` is the current id. ``check()`` raises what the refresher met.
     """
 
-    def __init__(self, repository: Repository, *, exclusive: bool, hostname: str, wait_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        exclusive: bool,
+        hostname: str,
+        wait_seconds: float = 0.0,
+        beside: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``beside`` is called whenever the lock was refreshed."""
+        self._beside = beside
         self._repository = repository
         self._exclusive = exclusive
         self._hostname = hostname
@@ -192,6 +232,7 @@ class HeldLock:
                 self.lock_id = refresh(
                     self._repository, self.lock_id, exclusive=self._exclusive, hostname=self._hostname
                 )
+                self._beside()
             except LifeboatError as error:
                 self._failure = error
                 return

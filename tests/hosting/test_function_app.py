@@ -15,7 +15,7 @@ from functions.activities import STEPS
 from tests.standins.azurite import REPOSITORY
 from tests.standins.functions_worker import FunctionsWorker, WorkerRefused
 
-RUNS = {"recovery_point", "backup", "log_backup", *STEPS}
+RUNS = {"recovery_point", "backup", "log_backup", "dead_runs", *STEPS}
 API = {
     "api_start_run",
     "api_show_run",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +19,11 @@ from shared.fileshare.backup import ShareBackup
 from shared.recovery_point import steps
 from shared.repository.locks import acquire
 from shared.repository.repository import Repository
+from tests.integration.databases.conftest import HOSTING
 from tests.integration.secrets.conftest import Site
 from tests.standins.azurite import REPOSITORY
 from tests.standins.durable import DurableHost
+from tests.standins.functions_worker import WorkerRefused
 
 ORCHESTRATOR = "recovery_point"
 
@@ -224,13 +227,38 @@ def test_the_lock_is_refreshed_while_a_step_takes_long(
     assert locks(site) == []
 
 
-def test_logs_are_backed_up_while_a_recovery_point_is_made(
+def test_the_window_stays_full_until_nothing_is_left(
     site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are not to wait for a share of ten million files."""
-    site.command.set(SQL_OWN_LOG_CHAIN="true")
-    host.timer("backup")
+    """The engine waits for what a turn begins, and not for what earlier ones have begun."""
+    shard, lock, most, now = steps.back_up_shard, threading.Lock(), list[int](), 0
+
+    def counted(*args: Any, **arguments: Any) -> Any:
+        nonlocal now
+        with lock:
+            now += 1
+            most.append(now)
+        try:
+            time.sleep(0.3)
+            return shard(*args, **arguments)
+        finally:
+            with lock:
+                now -= 1
+
+    monkeypatch.setattr(steps, "back_up_shard", counted)
+    site.command.fill(*(f"site{number}/index.html" for number in range(100)))
+    request = {"only": ["share"], "logs": False, "allow_shrink": False}
+    host.start(ORCHESTRATOR, order(request=request, shards=10, window=2), RECOVERY_POINT)
     assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    assert len(most) == 10
+    assert most[4:9].count(2) >= 2, most
+
+
+def test_logs_are_left_to_a_recovery_point_that_is_being_made(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes them itself, and what it has taken is in no record yet: two would break each other's chain."""
+    site.command.set(SQL_OWN_LOG_CHAIN="true")
     join, going_on = steps.join_share, threading.Event()
 
     def slow(*args: Any, **arguments: Any) -> Any:
@@ -241,9 +269,34 @@ def test_logs_are_backed_up_while_a_recovery_point_is_made(
     host.timer("backup")
     host.wait_until(lambda: [each.name for each in host.running()] == ["join_share"])
     host.timer("log_backup")
-    host.wait_until(lambda: (status := host.status(LOG_BACKUP)) is not None and status.runtime_status == "Completed")
+    assert host.status(LOG_BACKUP) is None
     going_on.set()
-    assert host.wait(RECOVERY_POINT).output["status"] == "complete"
+    ended = host.wait(RECOVERY_POINT).output
+    assert ended["status"] == "complete", ended
+    databases = site.bench.record(ended["point"])["components"]["databases"]["databases"]
+    assert [each["kind"] for each in databases[HOSTING]["backups"]] == ["full", "log"]
+
+
+def test_a_message_that_is_very_long_does_not_keep_the_run_from_being_shown(
+    site: Site, host: DurableHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = {"component": "lifeboat", "code": "failed", "message": "x" * 50_000, "remedy": "y" * 50_000}
+    monkeypatch.setattr(
+        steps, "back_up_database", lambda *args, **rest: {"ok": False, "reason": reason, "retry": False}
+    )
+    host.start(ORCHESTRATOR, order(), RECOVERY_POINT)
+    ended = host.wait(RECOVERY_POINT)
+    assert (ended.runtime_status, ended.output["status"]) == ("Completed", "partial")
+    assert len(json.dumps(ended.custom_status)) < 8_000
+
+
+def test_a_timer_that_cannot_start_its_run_is_told(
+    site: Site, host: DurableHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.command.set(RPO_SHARE="soon")
+    with pytest.raises(WorkerRefused):
+        host.timer("backup")
+    assert "recovery_point.failed" in caplog.text
 
 
 # --- over HTTP, and on several instances ---
@@ -351,6 +404,15 @@ def test_a_run_that_was_terminated_in_the_engine_is_written_down_as_cancelled(si
     second = start(host)
     host.wait(RECOVERY_POINT)
     assert state(host, second)["status"] == "complete"
+
+
+def test_a_run_that_ended_in_the_engine_is_told_as_ended_when_somebody_cancels_it(
+    site: Site, host: DurableHost
+) -> None:
+    run = start(host)
+    host.terminate(RECOVERY_POINT, "somebody in the portal")
+    host.settle()
+    assert host.keyed("DELETE", f"/api/runs/{run}").status == 409
 
 
 def test_a_run_that_nobody_started_is_not_found(host: DurableHost) -> None:

@@ -58,7 +58,8 @@ class Engine:
 
     def databases(self) -> None:
         self.parts["databases"] = [
-            self.call(steps.back_up_database, name=name, held=self.begun["held"], logs_only=False) | {"database": name}
+            self.call(steps.back_up_database, name=name, held=self.begun["held"], logs_only=False, after=[])
+            | {"database": name}
             for name in self.begun["databases"]
         ]
 
@@ -177,20 +178,32 @@ def test_a_step_that_failed_for_good_is_a_reason_of_its_component(site: Site) ->
 def test_with_a_log_chain_of_our_own_the_logs_reach_the_moment_of_the_share(site: Site) -> None:
     site.command.set(SQL_OWN_LOG_CHAIN="true")
     site.put()
-    assert site.back_up().code == 0
     engine = Engine()
     assert engine.begin()["own_log_chain"]
     engine.databases()
     engine.share()
+    made = [part["component"] for part in engine.parts["databases"]]
     engine.parts["databases"] += [
-        engine.call(steps.back_up_database, name=name, held=[], logs_only=True) | {"database": name}
+        engine.call(steps.back_up_database, name=name, held=[], logs_only=True, after=made) | {"database": name}
         for name in ("appservice_hosting", "appservice_metering")
     ]
     engine.secrets()
     end = engine.record()["end"]
     assert end["status"] == "complete", end
     hosting = site.bench.record(end["point"])["components"]["databases"]["databases"]["appservice_hosting"]
-    assert [backup["kind"] for backup in hosting["backups"]][-1] == "log"
+    assert [backup["kind"] for backup in hosting["backups"]] == ["full", "log"], "the log goes on from this run's full"
+    engine = Engine(new_run_id())
+    engine.begin()
+    engine.databases()
+    engine.share()
+    made = [part["component"] for part in engine.parts["databases"]]
+    engine.parts["databases"] += [
+        engine.call(steps.back_up_database, name=name, held=[], logs_only=True, after=made) | {"database": name}
+        for name in ("appservice_hosting", "appservice_metering")
+    ]
+    engine.secrets()
+    second = site.bench.record(engine.record()["end"]["point"])["components"]["databases"]
+    assert second["share_moment"]["reachable"]
 
 
 def test_14_a_lock_that_was_lost_costs_the_point_all_of_its_components(site: Site) -> None:
@@ -202,10 +215,31 @@ def test_14_a_lock_that_was_lost_costs_the_point_all_of_its_components(site: Sit
     engine.secrets()
     with site.bench.vault.judge() as store:
         store.delete(locks(site)[0])
-    assert engine.call(steps.refresh, lock=engine.begun["lock"])["reason"]["code"] == "locked"
+    assert engine.call(steps.refresh)["reason"]["code"] == "locked"
     end = engine.record()["end"]
     assert end["status"] == "failed"
     assert "locked" in [reason["code"] for reason in end["reasons"]]
+
+
+def test_a_refresh_that_is_done_again_and_a_beginning_that_is_done_again_leave_one_lock(site: Site) -> None:
+    """As after a host that died before it could say so."""
+    engine = Engine()
+    engine.begin()
+    engine.begin()
+    assert len(locks(site)) == 1
+    assert engine.call(steps.refresh)["ok"]
+    assert engine.call(steps.refresh)["ok"]
+    assert len(locks(site)) == 1
+
+
+def test_an_error_that_nobody_expected_tells_no_secret(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> Any:
+        raise ValueError("https://x.blob.core.windows.net/c?sv=1&sig=SECRETSIG and Password=hunter2;")
+
+    monkeypatch.setattr(steps, "open_for_backup", fail)
+    told = Engine().begin()["reason"]["message"]
+    assert "SECRETSIG" not in told
+    assert "hunter2" not in told
 
 
 def test_while_a_step_stores_nobody_can_prune_though_the_runs_own_lock_could_not_be_refreshed(
@@ -216,7 +250,7 @@ def test_while_a_step_stores_nobody_can_prune_though_the_runs_own_lock_could_not
     engine.begin()
     seen: list[list[str]] = []
     monkeypatch.setattr(DatabasesComponent, "back_up", lambda component: seen.append(locks(site)))
-    engine.call(steps.back_up_database, name="appservice_hosting", held=[], logs_only=False)
+    engine.call(steps.back_up_database, name="appservice_hosting", held=[], logs_only=False, after=[])
     assert len(seen[0]) == 2, "the run's, and the step's own"
     assert len(locks(site)) == 1
 
@@ -236,7 +270,7 @@ def test_a_run_that_is_cancelled_stops_and_leaves_nothing_locked(site: Site, mon
         status="cancelled",
         reasons=[stopped["reason"]],
         started=engine.begun["time"],
-        lock=engine.begun["lock"],
+        locked=True,
     )
     assert ended["end"]["status"] == "cancelled"
     assert locks(site) == []
