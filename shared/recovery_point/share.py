@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,8 @@ def read_history(points: Iterable[RecoveryPoint]) -> History:
             history.suspect.add(share["snapshot"])
             continue
         if history.looked_ns is None and share.get("looked"):
-            history.looked_ns = parse_rfc3339(share["looked"])
+            with suppress(Damaged):  # a bit that flipped: then an earlier point says it
+                history.looked_ns = parse_rfc3339(share["looked"])
         if history.newest is None:
             history.newest, history.fingerprints = share["snapshot"], share.get("fingerprints")
             history.baseline_files = share["files"]
