@@ -235,7 +235,7 @@ def _cancel(run: str) -> None:
 
 
 def _write_end(run: str, started: str, status: str) -> None:
-    from shared.recovery_point.runs import end_dead_run
+    from shared.recovery_point.steps import end_dead_run
     from shared.settings import Settings
 
     end_dead_run(Settings.from_environment(), run, started, terminated=status in ("Terminated", "Canceled"))

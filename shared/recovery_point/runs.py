@@ -18,14 +18,10 @@ from typing import Any
 
 import orjson
 
-from shared.errors import BlobExists, BlobNotFound, Cancelled, Damaged, LifeboatError, StorageError
-from shared.recovery_point.catalog import Catalog
+from shared.errors import BlobExists, BlobNotFound, Cancelled, Damaged, StorageError
 from shared.recovery_point.scope import BackupRequest
 from shared.repository.trees import rfc3339_of
-from shared.settings import Settings
 from shared.storage.blob_store import BlobStore
-from shared.storage.vault import Vault
-from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
 
@@ -116,28 +112,6 @@ def run_end(run: str, started: str, status: str, reasons: list[Json], *, point: 
         "finished": rfc3339_of(datetime.now(UTC)),
         "reasons": reasons,
     }
-
-
-def end_dead_run(settings: Settings, run: str, started: str, *, terminated: bool) -> None:
-    """Write the end of a run that could not do so itself, unless it has. Steps of it that still run are told to stop;
-    if it has come to a point, that is what came of it."""
-    with Vault(settings.vault()) as vault:
-        runs = Runs(vault.records)
-        if runs.ended(run) is not None:
-            return
-        runs.cancel(run)
-        catalog = Catalog(vault.records)
-        for point in [catalog.get(each) for each in catalog.ids() if each.endswith(f"-{run[:6]}")]:
-            if point.run.get("run") == run:
-                runs.end(run_end(run, started, point.status, point.reasons, point=point.point))
-                return
-        what = "was terminated" if terminated else "failed in the engine"
-        reason = LifeboatError(
-            f"the run {what} and wrote no record",
-            remedy="What it has stored is used again; its lock on the repository is stale after half an hour.",
-        ).as_reason("lifeboat")
-        runs.end(run_end(run, started, "cancelled" if terminated else "failed", [reason]))
-    emit(Event.RECOVERY_POINT_FAILED, code=str(reason["code"]), detail=str(reason["message"]))
 
 
 @dataclass(slots=True)

@@ -7,8 +7,9 @@
     back_up_database   one database, or its log
     look_at_secrets    reads the secrets back and holds them against the databases
     record             puts the components together, writes the point, gives the lock back
-    refresh            keeps the lock alive; who runs the steps calls it every few minutes, and nobody else does
+    refresh            keeps the run's lock alive, as steps that store do; to be called every few minutes
     give_up            ends a run that comes to no record
+    end_dead_run       the same from outside, for one that was terminated or failed in the engine
 
 Each takes and returns small JSON; what is large lies in the vault and goes by its name (``runs``). Each may run twice,
 or be cut off and run again. A failure is a value: ``{"ok": false, "reason": ..., "retry": ...}``; nothing is raised.
@@ -17,7 +18,7 @@ or be cut off and run again. A failure is a value: ``{"ok": false, "reason": ...
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
@@ -28,7 +29,7 @@ from shared.fileshare.backup import ShareBackup
 from shared.fileshare.shard import Progress
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.opening import open_for_backup, open_share
-from shared.recovery_point.record import FAILED
+from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.recording import make_record, tell
 from shared.recovery_point.runs import RunRequest, Runs, Wanted, run_end
 from shared.recovery_point.scope import COMPONENTS, Scope, scope_of
@@ -328,6 +329,35 @@ def _share_moment(opened: _Opened, moment: str, databases: Json) -> Json:
 
     recorded = read_sets(opened.catalog.readable(), databases["requested"], in_vault(opened.vault))
     return {"moment": moment, "reachable": reaches(moment, with_parts(recorded, [databases]))}
+
+
+def end_dead_run(settings: Settings, run: str, started: str, *, terminated: bool) -> None:
+    """Write the end of a run that could not do so itself, unless it has. Steps of it that still run are told to stop;
+    if it has come to a point, that is what came of it. Its lock is given back: who still stores holds one of its own.
+    """
+    with Vault(settings.vault()) as vault:
+        runs = Runs(vault.records)
+        if runs.ended(run) is not None:
+            return
+        runs.cancel(run)
+        point = _point_of(Catalog(vault.records), run)
+        if point is not None:
+            runs.end(run_end(run, started, point.status, point.reasons, point=point.point))
+        else:
+            what = "was terminated" if terminated else "failed in the engine"
+            reason = LifeboatError(
+                f"the run {what} and wrote no record", remedy="What it has stored is used again by the next run."
+            ).as_reason("lifeboat")
+            runs.end(run_end(run, started, "cancelled" if terminated else "failed", [reason]))
+            emit(Event.RECOVERY_POINT_FAILED, code=str(reason["code"]), detail=str(reason["message"]))
+    with suppress(LifeboatError), _open(settings, run) as opened:
+        release_all(opened.repository, _holder(run))
+
+
+def _point_of(catalog: Catalog, run: str) -> RecoveryPoint | None:
+    """The point that a run has come to: its id ends in what the run's begins with."""
+    found = (catalog.get(each) for each in catalog.ids() if each.endswith(f"-{run[:6]}"))
+    return next((point for point in found if point.run.get("run") == run), None)
 
 
 def _component(runs: Runs, name: str, parts: Sequence[Json], settings: Settings) -> tuple[Json, list[Json]]:

@@ -401,6 +401,7 @@ def test_a_run_that_was_terminated_in_the_engine_is_written_down_as_cancelled(si
     ended = state(host, run)
     assert ended["status"] == "cancelled"
     assert "terminated" in ended["reasons"][0]["message"]
+    assert locks(site) == []
     second = start(host)
     host.wait(RECOVERY_POINT)
     assert state(host, second)["status"] == "complete"
