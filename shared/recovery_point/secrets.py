@@ -32,8 +32,6 @@ from shared.telemetry import Event, emit
 if TYPE_CHECKING:
     from shared.databases.users import ServiceUsers
 
-SKEW_SECONDS = 2.0
-"""A clock of the server's that is off by less counts as right."""
 Json = dict[str, Any]
 
 
@@ -491,6 +489,8 @@ def _from_json(carried: Json) -> Memory:
 
 def _moment(databases: Json) -> datetime | None:
     """The earliest that a backup of the same point stands for, on our own clock: the record has the server's."""
+    from shared.databases.users import SKEW_SECONDS
+
     if "data_time" not in databases:
         return None
     skew = (databases.get("server") or {}).get("clock_skew_seconds") or 0.0
