@@ -27,7 +27,8 @@ Turn = Generator[TaskBase, Any, Any]
 REFRESH_AFTER = timedelta(minutes=4)
 LOOK_AFTER = timedelta(seconds=15)
 """The engine waits for what one turn begins, not for what earlier turns have begun: so each turn begins a timer too,
-and steps that ended meanwhile are seen after it at the latest."""
+and steps that ended meanwhile are seen after it at the latest. It doubles while nothing happens."""
+MOST_DOUBLINGS = 3
 MOST_ATTEMPTS = 4
 MOST_ATTEMPTS_AT_THE_END = 8
 """Of the steps without which all was in vain: over an hour."""
@@ -82,18 +83,13 @@ class RecoveryPointRun:
         if self.lost:
             return (yield from self._give_up([_lost()]))
         recorded: Json = {}
-
-        def keep(result: Json) -> list[_Step]:
-            recorded.update(result)
-            return []
-
         arguments = {
             "request": self.order["request"],
             "begun": self.begun,
             "parts": self.parts,
             "caller": self.order["caller"],
         }
-        yield from self._all([_Step("record", arguments, keep)], cancellable=False)
+        yield from self._all([_Step("record", arguments, _into(recorded))], cancellable=False)
         if not recorded["ok"]:
             return (yield from self._give_up([recorded["reason"]]))
         return recorded["end"]
@@ -208,6 +204,7 @@ class RecoveryPointRun:
         pauses: dict[int, tuple[TaskBase, _Step]] = {}
         self.total = max(self.total, self.done + len(waiting))
         refresh_at = self.context.current_utc_datetime + REFRESH_AFTER
+        quiet = 0
         while waiting or running or pauses:
             if cancellable and (self.cancelled or self.lost):
                 waiting.clear()
@@ -223,10 +220,11 @@ class RecoveryPointRun:
             while waiting and len(running) < self.order["window"]:
                 self._start(waiting.popleft(), running)
             self._show(running)
-            look = self._timer(LOOK_AFTER)
+            look = self._timer(LOOK_AFTER * 2 ** min(quiet, MOST_DOUBLINGS))
             listened = [self._cancel] if cancellable and not self.cancelled else []
             tasks = [*(task for task, _ in running.values()), *(pause for pause, _ in pauses.values())]
             winner = yield self.context.task_any([*tasks, *listened, look])
+            quiet = quiet + 1 if winner is look else 0
             if winner is not look:
                 look.cancel()
             if winner is self._cancel:
