@@ -308,7 +308,8 @@ def instances(site: Site, hub: Path) -> Iterator[DurableHost]:
     site.put()
     site.command.set(SHARDS="6", WINDOW="6")
     site.command.fill(*(f"site{number}/page{page}.html" for number in range(30) for page in range(10)))
-    with DurableHost(REPOSITORY, hub, workers=3, processes=True, environment=dict(os.environ)) as running:
+    environment = {**os.environ, "WEBSITE_AUTH_ENABLED": "true"}
+    with DurableHost(REPOSITORY, hub, workers=3, processes=True, environment=environment) as running:
         yield running
 
 
@@ -347,6 +348,9 @@ def test_a_post_makes_a_complete_recovery_point_with_shards_on_several_instances
     assert [(each["point"], each["status"], each["whole"]) for each in listed["points"]] == [
         (ended["point"], "complete", True)
     ]
+    page = instances.http("GET", "/api/dashboard", headers={"X-MS-CLIENT-PRINCIPAL-NAME": "operator"})
+    assert page.status == 200
+    assert ended["point"].encode() in page.body, "the page shows it"
     assert site.command("check", "--read-data").code == 0
     back = site.folder / "back"
     assert site.command("restore", "share", "--to", str(back)).code == 0
