@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from shared.errors import LifeboatError
 from shared.telemetry import Event, emit
 
 if TYPE_CHECKING:
-    from shared.recovery_point.runs import RunRequest
+    from shared.recovery_point.runs import RunRequest, Runs
 
 Json = dict[str, Any]
 
@@ -217,21 +217,23 @@ def _order(run: str, request: RunRequest, caller: str | None) -> Json:
 
 
 def _ended(run: str) -> Json | None:
-    from shared.recovery_point.runs import Runs
-    from shared.settings import Settings
-    from shared.storage.vault import Vault
-
-    with Vault(Settings.from_environment().vault()) as vault:
-        return Runs(vault.records).ended(run)
+    with _runs() as runs:
+        return runs.ended(run)
 
 
 def _cancel(run: str) -> None:
+    with _runs() as runs:
+        runs.cancel(run)
+
+
+@contextmanager
+def _runs() -> Iterator[Runs]:
     from shared.recovery_point.runs import Runs
     from shared.settings import Settings
     from shared.storage.vault import Vault
 
     with Vault(Settings.from_environment().vault()) as vault:
-        Runs(vault.records).cancel(run)
+        yield Runs(vault.records)
 
 
 def _write_end(run: str, started: str, status: str) -> None:

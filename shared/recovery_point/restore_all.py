@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.databases.progress import Progress as DatabasesProgress
-from shared.errors import Cancelled, Damaged, LifeboatError, TargetError, UsageError
+from shared.errors import Cancelled, LifeboatError, TargetError, UsageError
 from shared.fileshare.shard import Progress
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint
@@ -23,10 +23,10 @@ from shared.recovery_point.restore_databases import (
 from shared.recovery_point.restore_secrets import (
     SecretsRestored,
     SecretsRestoreRequest,
+    read_named,
     refuse_existing,
     restore_secrets,
 )
-from shared.recovery_point.secrets import open_files
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.snapshots import load_snapshot
 from shared.settings import Settings
@@ -248,15 +248,7 @@ def _require_snapshot(vault: Vault, point: RecoveryPoint) -> None:
 def _is_written(settings: Settings, point: RecoveryPoint, to: Path) -> bool:
     """Whether the file is there already, with just these bytes, as when a restore is run again. The secrets are read
     back for it. ``TargetError`` where something else is there."""
-    component = point.components["secrets"]
-    with open_files(settings, recorded=component.get("key_vault")) as files:
-        stored, content = files.read(component["name"], component["version"])
-    if stored.sha256 != component["sha256"]:
-        raise Damaged(
-            f"version {stored.version} of the secret {stored.secret} is not what {point.point} recorded",
-            remedy="Use another recovery point.",
-            blob=stored.secret,
-        )
+    content, _ = read_named(settings, point)
     try:
         if to.is_file() and not to.is_symlink() and to.read_bytes() == content:
             return True

@@ -85,10 +85,18 @@ def restore_secrets(settings: Settings, request: SecretsRestoreRequest) -> Secre
         if error.setting != "LIFEBOAT_KEY_VAULT_URL":
             error.remedy = f"{error.remedy.rstrip('.')}. {_TAKE_CURRENT}" if error.remedy else _TAKE_CURRENT
         raise
-    secret, version, sha256 = _named_by(point, name)
-    content = _read(settings, point, secret, version, sha256)
+    content, version = read_named(settings, point, name)
     write_private(request.to, content)
     return SecretsRestored(point.point, str(request.to), len(content), notes, version)
+
+
+def read_named(settings: Settings, point: RecoveryPoint, name: str | None = None) -> tuple[bytes, str]:
+    """What a point names of the Key Vault, and its version there: SystemSecrets.JSON, or what was kept under ``name``.
+
+    ``Damaged`` where it is not what the point recorded, ``NoSecrets`` where it is gone.
+    """
+    secret, version, sha256 = _named_by(point, name)
+    return _read(settings, point, secret, version, sha256), version
 
 
 _TAKE_CURRENT = (

@@ -63,6 +63,13 @@ class Engine:
             for name in self.begun["databases"]
         ]
 
+    def logs(self) -> None:
+        made = [part["component"] for part in self.parts["databases"]]
+        self.parts["databases"] += [
+            self.call(steps.back_up_database, name=name, held=[], logs_only=True, after=made) | {"database": name}
+            for name in ("appservice_hosting", "appservice_metering")
+        ]
+
     def secrets(self) -> None:
         made = [part["component"] for part in self.parts["databases"] if part["ok"]]
         self.parts["secrets"] = [
@@ -182,11 +189,7 @@ def test_with_a_log_chain_of_our_own_the_logs_reach_the_moment_of_the_share(site
     assert engine.begin()["own_log_chain"]
     engine.databases()
     engine.share()
-    made = [part["component"] for part in engine.parts["databases"]]
-    engine.parts["databases"] += [
-        engine.call(steps.back_up_database, name=name, held=[], logs_only=True, after=made) | {"database": name}
-        for name in ("appservice_hosting", "appservice_metering")
-    ]
+    engine.logs()
     engine.secrets()
     end = engine.record()["end"]
     assert end["status"] == "complete", end
@@ -196,11 +199,7 @@ def test_with_a_log_chain_of_our_own_the_logs_reach_the_moment_of_the_share(site
     engine.begin()
     engine.databases()
     engine.share()
-    made = [part["component"] for part in engine.parts["databases"]]
-    engine.parts["databases"] += [
-        engine.call(steps.back_up_database, name=name, held=[], logs_only=True, after=made) | {"database": name}
-        for name in ("appservice_hosting", "appservice_metering")
-    ]
+    engine.logs()
     engine.secrets()
     second = site.bench.record(engine.record()["end"]["point"])["components"]["databases"]
     assert second["share_moment"]["reachable"]
