@@ -12,6 +12,7 @@ LifeboatError                  exit 1
 ├── StorageError               exit 1   the storage service refused or failed
 │   ├── StorageUnavailable     (retry)  no answer, throttled, or a server error
 │   ├── StorageForbidden                the identity lacks a right
+│   │   └── BlobProtected               an immutability policy or a legal hold forbids it
 │   ├── BlobNotFound                    no such blob
 │   ├── BlobExists                      the name is taken by other bytes
 │   ├── CopyRefused                     the service may not or cannot read a copy's source itself: stream it
@@ -147,6 +148,10 @@ class StorageUnavailable(StorageError):
 
 class StorageForbidden(StorageError):
     code = "storage-forbidden"
+
+
+class BlobProtected(StorageForbidden):
+    code = "protected"
 
 
 class BlobNotFound(StorageError):

@@ -39,6 +39,8 @@ Value = TypeVar("Value")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+)([smhd])\Z")
+_SHIFTS = {"K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"(\d+)([KMGT])\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,30 @@ class StepSettings:
     shard_budget_seconds: int
     """After which a step on a shard stops, to be gone on with."""
     lock_wait_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingSettings:
+    """What is kept of the vault, and for how long. Counts as in restic's ``forget``."""
+
+    last: int
+    """At least 1."""
+    hourly: int
+    daily: int
+    weekly: int
+    monthly: int
+    yearly: int
+    within_seconds: int
+    protect_for_seconds: int
+    """How far ahead ``protect`` sets until-dates; 0: the vault holds no immutability policies, nothing is protected."""
+    wait_seconds: int
+    """How long a pack or a backup of a database that nothing needs any more stays before it is deleted."""
+    undelete_for_seconds: int
+    """How long what was deleted stays as a previous version, from which it can be brought back."""
+    max_unused: float
+    """Fraction of the repository's bytes that may be unused before packs are repacked."""
+    max_repack_bytes: int
+    """How much one ``prune`` repacks at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +368,44 @@ class Settings:
             lock_wait_seconds=self.lock_wait_seconds(),
         )
 
+    def keeping(self) -> KeepingSettings:
+        last = self._number("KEEP_LAST", 3)
+        if last < 1:
+            raise SettingsError(
+                "LIFEBOAT_KEEP_LAST is 0, by which the last good backup could be deleted",
+                remedy="Set it to 1 or more, or remove it.",
+                setting="LIFEBOAT_KEEP_LAST",
+            )
+        return KeepingSettings(
+            last=last,
+            hourly=self._number("KEEP_HOURLY", 0),
+            daily=self._number("KEEP_DAILY", 14),
+            weekly=self._number("KEEP_WEEKLY", 8),
+            monthly=self._number("KEEP_MONTHLY", 12),
+            yearly=self._number("KEEP_YEARLY", 0),
+            within_seconds=self._duration("KEEP_WITHIN", "2d"),
+            protect_for_seconds=self._duration("PROTECT_FOR", "14d"),
+            wait_seconds=self._duration("PRUNE_WAIT", "2d"),
+            undelete_for_seconds=self._duration("UNDELETE_FOR", "30d"),
+            max_unused=self._fraction("PRUNE_MAX_UNUSED", 0.05),
+            max_repack_bytes=self._size("PRUNE_MAX_REPACK", "4G"),
+        )
+
+    def verify_within_seconds(self) -> int:
+        """Within what time every byte of the vault is read back by the daily verification."""
+        seconds = self._duration("VERIFY_WITHIN", "30d")
+        if not seconds:
+            raise SettingsError(
+                "LIFEBOAT_VERIFY_WITHIN is no time at all",
+                remedy="Set it to the time in which everything is to be read back, such as 30d.",
+                setting="LIFEBOAT_VERIFY_WITHIN",
+            )
+        return seconds
+
+    def drill_share_sample_bytes(self) -> int:
+        """How much of the share a drill restores and compares."""
+        return self._size("DRILL_SHARE_SAMPLE", "256M")
+
     def lock_wait_seconds(self) -> int:
         """How long a backup waits for another's exclusive lock."""
         return self._duration("LOCK_WAIT", "30m")
@@ -470,6 +534,18 @@ class Settings:
             lambda text: int(text) if text.isdecimal() and 1 <= int(text) <= MOST_STEPS else None,
             f"a whole number from 1 to {MOST_STEPS}",
         )
+
+    def _number(self, name: str, default: int) -> int:
+        return self._parsed(
+            name, str(default), lambda text: int(text) if text.isdecimal() else None, "a whole number, 0 or more"
+        )
+
+    def _size(self, name: str, default: str) -> int:
+        def parse(text: str) -> int | None:
+            match = _SIZE.match(text.strip())
+            return int(match[1]) << _SHIFTS[match[2]] if match else None
+
+        return self._parsed(name, default, parse, "a number and a unit: 512M, 4G or 1T")
 
     def _fraction(self, name: str, default: float) -> float:
         def parse(text: str) -> float | None:

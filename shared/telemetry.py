@@ -58,6 +58,13 @@ class Event(StrEnum):
     VERIFICATION_COMPLETED = "verification.completed"
     VERIFICATION_FAILED = "verification.failed"
     """The check itself could not be made; what it finds is ``repository.damaged``."""
+    PROTECT_COMPLETED = "protect.completed"
+    PROTECT_FAILED = "protect.failed"
+    PRUNE_COMPLETED = "prune.completed"
+    PRUNE_FAILED = "prune.failed"
+    """Retention or the repository's prune deleted nothing, or not all that it should have."""
+    VAULT_TAMPERED = "vault.tampered"
+    """Somebody else than the keeper has deleted or overwritten blobs of the vault, or of what is needed there is none."""
     WATCHDOG_ALIVE = "watchdog.alive"
     """One each time the watchdog looks, whatever it sees, and even where it can see nothing."""
     COMPONENT_LATE = "component.late"
@@ -77,6 +84,9 @@ _LEVELS = {
     Event.REPOSITORY_DAMAGED: logging.ERROR,
     Event.VERIFICATION_FAILED: logging.ERROR,
     Event.COMPONENT_LATE: logging.ERROR,
+    Event.PROTECT_FAILED: logging.ERROR,
+    Event.PRUNE_FAILED: logging.ERROR,
+    Event.VAULT_TAMPERED: logging.ERROR,
 }
 """Of bad news; the rest is for information."""
 
@@ -133,6 +143,12 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "wrong_settings": Attribute(str, "names of settings that are wrong or missing, separated by commas"),
     "wrong_settings_count": Attribute(int, "how many of them"),
     "reasons": Attribute(int, "things that status tells of"),
+    "blobs": Attribute(int, "blobs that kept points need"),
+    "extended": Attribute(int, "blobs whose until-date was set or put off"),
+    "points_removed": Attribute(int, "recovery points that retention removed"),
+    "bytes_freed": Attribute(int, "deleted from the vault", "By"),
+    "bytes_waiting": Attribute(int, "not needed any more, and deleted when their waiting time is over", "By"),
+    "refused": Attribute(int, "deletions that a date or a hold refused, to be tried again"),
 }
 """Every attribute. One that is not here is not sent."""
 
@@ -156,8 +172,13 @@ CARRIES: Mapping[Event, tuple[str, ...]] = {
     Event.DRILL_COMPLETED: _OF_A_DRILL,
     Event.DRILL_FAILED: _OF_A_DRILL,
     Event.REPOSITORY_DAMAGED: ("findings",),
-    Event.VERIFICATION_COMPLETED: ("findings", "duration_seconds"),
+    Event.VERIFICATION_COMPLETED: ("findings", "bytes_read", "duration_seconds"),
     Event.VERIFICATION_FAILED: ("code", "detail", "duration_seconds"),
+    Event.PROTECT_COMPLETED: ("blobs", "extended", "duration_seconds"),
+    Event.PROTECT_FAILED: ("code", "detail", "duration_seconds"),
+    Event.PRUNE_COMPLETED: ("points_removed", "bytes_freed", "bytes_waiting", "refused", "duration_seconds"),
+    Event.PRUNE_FAILED: ("code", "detail", "duration_seconds"),
+    Event.VAULT_TAMPERED: ("findings", "detail"),
     Event.WATCHDOG_ALIVE: (
         "status",
         "late",

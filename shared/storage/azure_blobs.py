@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 from shared.errors import (
     BlobExists,
     BlobNotFound,
+    BlobProtected,
     ContainerMissing,
     CopyRefused,
     SettingsError,
@@ -519,7 +520,7 @@ class _Where:
         if status in (401, 403) or code in _NOT_KNOWN:
             self._forbidden(error, code, action, name)
         if code == "BlobImmutableDueToPolicy":
-            raise StorageForbidden(
+            raise BlobProtected(
                 f"{self.of(name)} is protected: an immutability policy forbids to {action} it",
                 remedy="wait until its date has passed",
                 blob=name,

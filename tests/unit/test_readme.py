@@ -24,7 +24,10 @@ def _table(heading: str) -> str:
 
 def test_every_setting_that_the_code_reads_is_in_the_readme_and_no_other() -> None:
     read = set(
-        re.findall(r'(?:_text|_required|_list|_boolean|_choice|_duration|_fraction|_count)\(\s*"([A-Z_]+)"', SETTINGS)
+        re.findall(
+            r'(?:_text|_required|_list|_boolean|_choice|_duration|_fraction|_count|_number|_size)\(\s*"([A-Z_]+)"',
+            SETTINGS,
+        )
     )
     read |= {"DRILL_SQL_USERNAME", "DRILL_SQL_PASSWORD"}  # by the group that a server's settings are
     read |= {f"SCHEDULE_{name}" for name in SCHEDULES}
