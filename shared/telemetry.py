@@ -64,7 +64,7 @@ class Event(StrEnum):
     PRUNE_FAILED = "prune.failed"
     """Retention or the repository's prune deleted nothing, or not all that it should have."""
     VAULT_TAMPERED = "vault.tampered"
-    """Somebody else than the keeper has deleted or overwritten blobs of the vault, or of what is needed there is none."""
+    """Somebody else than the keeper has deleted or overwritten blobs of the vault."""
     WATCHDOG_ALIVE = "watchdog.alive"
     """One each time the watchdog looks, whatever it sees, and even where it can see nothing."""
     COMPONENT_LATE = "component.late"
