@@ -1,4 +1,4 @@
-"""What a recovery point is made of in the vault, besides its record: snapshots, and backups of databases beside them."""
+"""What a recovery point is made of in the vault beside its record: snapshots, and backups of databases."""
 
 from __future__ import annotations
 
