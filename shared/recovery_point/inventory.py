@@ -1,0 +1,93 @@
+"""All that lies in the vault, and what lay there before: one listing of each container, with versions and dates.
+
+Names have their container before them: ``share/index/...``. What is below ``share/locks/`` comes and goes all the time
+and is no part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.errors import ContainerMissing
+from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
+from shared.storage.versions import BlobVersion
+
+SHARE_PREFIXES = ("config", "data/", "index/", "keys/", "snapshots/")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A current blob."""
+
+    size_bytes: int
+    modified: datetime
+    """When it was written: what was brought back, then."""
+    first_written: datetime
+    """When the oldest version of it that is left was."""
+    until: datetime | None
+    """The date before which it cannot be deleted."""
+    legal_hold: bool
+    md5: bytes | None
+
+    def is_protected(self, now: datetime) -> bool:
+        """Whether a deletion would be refused."""
+        return self.legal_hold or (self.until is not None and self.until > now)
+
+
+@dataclass(slots=True)
+class Inventory:
+    current: dict[str, Held] = field(default_factory=dict)
+    previous: dict[str, list[BlobVersion]] = field(default_factory=dict)
+    """By name, the oldest first: what was there before a deletion or an overwrite, soft-deleted versions too."""
+
+    def under(self, prefix: str) -> dict[str, Held]:
+        return {name: held for name, held in self.current.items() if name.startswith(prefix)}
+
+    def only_previous(self) -> Iterator[str]:
+        """Names that were deleted, by whomever."""
+        return (name for name in self.previous if name not in self.current)
+
+    def overwritten(self) -> Iterator[str]:
+        """Names whose current blob has other bytes than one before it: in a vault that only ever creates, somebody
+        else's doing."""
+        for name, versions in self.previous.items():
+            held = self.current.get(name)
+            if held is not None and any(not _is_same(version, held) for version in versions):
+                yield name
+
+
+def take_inventory(vault: Vault) -> Inventory:
+    """One request for each 5,000 versions. Of a vault without ``databases``, or without versions, what there is."""
+    inventory = Inventory()
+    for container, prefixes in (
+        (RECORDS_CONTAINER, ("",)),
+        (DATABASES_CONTAINER, ("",)),
+        (SHARE_CONTAINER, SHARE_PREFIXES),
+    ):
+        for prefix in prefixes:
+            try:
+                for version in vault.versions(container).list_versions(prefix):
+                    _add(inventory, f"{container}/{version.name}", version)
+            except ContainerMissing:
+                if container != DATABASES_CONTAINER:
+                    raise
+    return inventory
+
+
+def _add(inventory: Inventory, name: str, version: BlobVersion) -> None:
+    if not version.current:
+        inventory.previous.setdefault(name, []).append(version)
+        return
+    before = inventory.previous.get(name)
+    first = min((each.modified for each in before), default=version.modified) if before else version.modified
+    inventory.current[name] = Held(
+        version.size_bytes, version.modified, first, version.until, version.legal_hold, version.md5
+    )
+
+
+def _is_same(version: BlobVersion, held: Held) -> bool:
+    if version.size_bytes != held.size_bytes:
+        return False
+    return version.md5 is None or held.md5 is None or version.md5 == held.md5
