@@ -46,6 +46,9 @@ class Rights:
     """Also to one that exists; Put Block, Put Block List, leases, metadata and properties."""
     delete_under: tuple[str, ...] = ()
     """Beginnings of ``container/name`` that may be deleted."""
+    delete_versions: bool = False
+    immutability: bool = False
+    """Set until-dates and legal holds."""
     containers: bool = False
     """Make and delete containers."""
     delegate: bool = False
@@ -57,7 +60,11 @@ BACKUP_APP = Rights(add=True, delete_under=("share/locks/",))
 """The backup app in the vault."""
 LANDING = Rights(add=True, write=True, delete_under=("",), containers=True, delegate=True)
 """The backup app, and who restores, on the landing account."""
+KEEPER = Rights(add=True, delete_under=("",), delete_versions=True, immutability=True)
+"""The keeper app in the vault, and who brings it back by hand."""
+BREAK_GLASS = KEEPER
 READER = Rights(add=False)
+RESTORER = READER
 OWNER = Rights(everything=True)
 
 _WRITES = {"block", "blocklist", "lease", "metadata", "properties"}
