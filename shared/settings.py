@@ -222,9 +222,13 @@ class Settings:
             acl=self._boolean("SHARE_ACL", smb),
             previous_version=self._choice("SHARE_PREVIOUS_VERSION", "off", ("off", "newest", "require")),
             previous_version_max_age_seconds=self._duration("SHARE_PREVIOUS_VERSION_MAX_AGE", "26h"),
-            max_shrink=self._fraction("SHARE_MAX_SHRINK", 0.5),
+            max_shrink=self.max_shrink(),
             look_every_seconds=self._duration("SHARE_LOOK_EVERY", "24h"),
         )
+
+    def max_shrink(self) -> float:
+        """Fraction of the files that may be gone before a share is not believed."""
+        return self._fraction("SHARE_MAX_SHRINK", 0.5)
 
     def sql_mode(self, default: str = "url") -> str:
         """``url`` or ``disk``; ``default`` where the setting is absent."""
