@@ -1,7 +1,7 @@
 """The record of a recovery point. It is written last, once, and never changed.
 
 JSON in the vault's container ``recovery-points``, ``points/ID.json``. ``components`` holds, for each requested
-component, its own object with at least ``status``.
+component, its own object with at least ``status``; ``digest`` tells whether all of it is what was written.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from shared.errors import Damaged
+from shared.recovery_point.digest import opened, sealed
 
 COMPLETE, PARTIAL, FAILED = "complete", "partial", "failed"
 FORMAT_VERSION = 1
@@ -79,13 +78,13 @@ class RecoveryPoint:
         return asdict(self)
 
     def to_bytes(self) -> bytes:
-        return orjson.dumps(self.to_json(), option=orjson.OPT_INDENT_2)
+        return sealed(self.to_json())
 
     @classmethod
     def from_bytes(cls, document: bytes, name: str) -> RecoveryPoint:
-        """``Damaged``, naming the blob, when it is no record that this version understands."""
+        """``Damaged``, naming the blob, when it is no record that this version understands, or not what was written."""
+        value = opened(document, name, remedy="Run 'check'; 'undelete' brings an earlier version back.")
         try:
-            value = orjson.loads(document)
             if value["version"] > FORMAT_VERSION:
                 raise Damaged(
                     f"{name} was written by a newer Lifeboat ({value.get('lifeboat')})",
@@ -94,7 +93,7 @@ class RecoveryPoint:
                 )
             known = {each.name for each in fields(cls)}
             return cls(**{key: content for key, content in value.items() if key in known})
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise Damaged(f"{name} cannot be read: {error!r}", remedy="Run 'check'.", blob=name) from error
 
 

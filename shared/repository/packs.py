@@ -68,15 +68,31 @@ def packed_bytes(blobs_bytes: int, count: int, compressed: int) -> int:
     return blobs_bytes + header + SEAL_BYTES + _LENGTH.size
 
 
+def header_bytes(body: bytes) -> int:
+    """How long the end of a pack is that lists its blobs: the sealed header, and its length."""
+    (header_length,) = _LENGTH.unpack_from(body, len(body) - _LENGTH.size)
+    return int(header_length) + _LENGTH.size
+
+
 def parse_pack(key: MasterKey, body: bytes) -> list[IndexedBlob]:
     """What the header of a whole pack lists. ``Damaged`` when header and body do not fit each other."""
-    if len(body) < _LENGTH.size + SEAL_BYTES:
-        raise Damaged(f"a pack is only {len(body)} bytes long")
-    (header_length,) = _LENGTH.unpack_from(body, len(body) - _LENGTH.size)
-    start = len(body) - _LENGTH.size - header_length
+    return parse_pack_end(key, body, len(body))
+
+
+def header_and_length_bytes(end: bytes) -> int:
+    """How many bytes at a pack's end, of which ``end`` are the last, are its header and the header's length."""
+    if len(end) < _LENGTH.size + SEAL_BYTES:
+        raise Damaged(f"a pack is only {len(end)} bytes long")
+    (header_length,) = _LENGTH.unpack_from(end, len(end) - _LENGTH.size)
+    return int(header_length) + _LENGTH.size
+
+
+def parse_pack_end(key: MasterKey, end: bytes, size_bytes: int) -> list[IndexedBlob]:
+    """What the header of a pack of this size lists, from its last bytes, which hold the whole header."""
+    start = size_bytes - header_and_length_bytes(end)
     if start < 0:
         raise Damaged("a pack's header claims to be longer than the pack")
-    header = key.open(memoryview(body)[start : len(body) - _LENGTH.size])
+    header = key.open(memoryview(end)[start - size_bytes : -_LENGTH.size])
     blobs, at, offset = [], 0, 0
     while at < len(header):
         kind = header[at]

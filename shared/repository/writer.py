@@ -1,7 +1,7 @@
-"""Storing blobs: each once, compressed, sealed, read back, packed, uploaded, indexed.
+"""Storing blobs: each once, compressed, sealed, opened again, packed, uploaded, looked at, indexed.
 
-Order of writes: packs, then index. So whatever is interrupted leaves a valid repository, and what was uploaded is used
-again by the next run.
+Order of writes: packs, each of whose ends is read back, then index. So whatever is interrupted leaves a valid
+repository, and what was uploaded is used again by the next run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from shared.errors import Damaged
+from shared.errors import BlobNotFound, Damaged
 from shared.repository.compression import compress_blob, decompress
 from shared.repository.crypto import SEAL_BYTES
 from shared.repository.packs import (
@@ -22,6 +22,7 @@ from shared.repository.packs import (
     TREE_PACK_BYTES,
     SealedBlob,
     build_pack,
+    header_bytes,
     pack_name,
 )
 from shared.repository.repository import Repository
@@ -204,6 +205,7 @@ class BlobWriter:
     def _upload_now(self, blobs: list[SealedBlob], tree: bool) -> None:
         pack, body = build_pack(self._repository.key, blobs, tree=tree)
         self._repository.store.put(pack_name(pack.id), body)
+        self._read_back(pack_name(pack.id), body)
         self._repository.index.add_pack(pack)
         self._unclaim([blob.id for blob in blobs], tree)
         with self._lock:
@@ -214,6 +216,21 @@ class BlobWriter:
         if due:
             self._write_index()
             self._repository.load_index()  # what other shards have stored meanwhile
+
+    def _read_back(self, name: str, body: bytes) -> None:
+        """The end of a pack, with the header that lists its blobs, as the vault has it, before an index names the
+        pack. ``Damaged``, naming it, unless it is there, as long as it should be, and its end the same."""
+        start = len(body) - header_bytes(body)
+        try:
+            there = self._repository.store.get(name, start)
+        except BlobNotFound:
+            there = b""
+        if there != body[start:]:
+            raise Damaged(
+                f"the vault does not have what was stored as {name}: the end of the pack is not what was sent",
+                remedy="Run 'backup' again: it is stored anew. Look at what lies between here and the storage account.",
+                blob=name,
+            )
 
     def _write_index(self) -> None:
         with self._lock:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import orjson
 import pytest
 
 from shared.recovery_point.drill_results import put_drill_result
+from shared.recovery_point.record import RecoveryPoint
 from shared.repository.trees import rfc3339_of
 from tests.conftest import Vault
 from tests.integration.commandline.conftest import KEYS, CommandLine
@@ -17,10 +17,10 @@ def age(vault: Vault, point: str, **how_long: float) -> None:
     """The same record, of a share that was read so long ago."""
     name = f"points/{point}.json"
     with vault.judge("recovery-points") as store:
-        record = orjson.loads(store.get(name))
-        record["components"]["share"]["data_time"] = rfc3339_of(datetime.now(UTC) - timedelta(**how_long))
+        record = RecoveryPoint.from_bytes(store.get(name), name)
+        record.components["share"]["data_time"] = rfc3339_of(datetime.now(UTC) - timedelta(**how_long))
         store.delete(name)
-        store.put(name, orjson.dumps(record))
+        store.put(name, record.to_bytes())
 
 
 def test_after_a_backup_everything_is_in_time(lifeboat_in: CommandLine) -> None:
