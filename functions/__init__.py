@@ -12,7 +12,7 @@ from importlib import import_module
 
 import azure.functions as func
 
-ROLES: Mapping[str, tuple[str, ...]] = {"backup": ("runs", "api", "dashboard", "watch"), "keeper": ()}
+ROLES: Mapping[str, tuple[str, ...]] = {"backup": ("runs", "api", "dashboard", "watch"), "keeper": ("keeper",)}
 """For each role the modules of this package whose ``blueprint()`` it has."""
 
 

@@ -29,7 +29,7 @@ API = {
 }
 WATCH = {"watchdog", "verification", "drill"}
 DASHBOARD = {"dashboard", "dashboard_runbook"}
-FUNCTIONS_OF: dict[str, set[str]] = {"backup": RUNS | API | WATCH | DASHBOARD, "keeper": set()}
+FUNCTIONS_OF: dict[str, set[str]] = {"backup": RUNS | API | WATCH | DASHBOARD, "keeper": {"protect", "retention", "prune"}}
 """What each role's app holds."""
 
 
