@@ -30,6 +30,8 @@ class Held:
     """The date before which it cannot be deleted."""
     legal_hold: bool
     md5: bytes | None
+    locked: bool = False
+    """The date can only be put off."""
 
     def is_protected(self, now: datetime) -> bool:
         """Whether a deletion would be refused."""
@@ -54,7 +56,7 @@ class Inventory:
         else's doing."""
         for name, versions in self.previous.items():
             held = self.current.get(name)
-            if held is not None and any(not _is_same(version, held) for version in versions):
+            if held is not None and any(not is_same(version, held) for version in versions):
                 yield name
 
 
@@ -77,17 +79,18 @@ def take_inventory(vault: Vault) -> Inventory:
 
 
 def _add(inventory: Inventory, name: str, version: BlobVersion) -> None:
-    if not version.current:
+    if not version.current or version.deleted:
         inventory.previous.setdefault(name, []).append(version)
         return
     before = inventory.previous.get(name)
     first = min((each.modified for each in before), default=version.modified) if before else version.modified
     inventory.current[name] = Held(
-        version.size_bytes, version.modified, first, version.until, version.legal_hold, version.md5
+        version.size_bytes, version.modified, first, version.until, version.legal_hold, version.md5, version.locked
     )
 
 
-def _is_same(version: BlobVersion, held: Held) -> bool:
+def is_same(version: BlobVersion, held: Held) -> bool:
+    """Whether a previous version has the bytes of the current one, as far as a listing tells."""
     if version.size_bytes != held.size_bytes:
         return False
     return version.md5 is None or held.md5 is None or version.md5 == held.md5
