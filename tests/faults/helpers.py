@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 from shared.recovery_point.backup import Backup
 from shared.recovery_point.record import RecoveryPoint
+from shared.recovery_point.restore import ShareRestored, ShareRestoreRequest, restore_share
 from shared.recovery_point.scope import BackupRequest
 from shared.repository.crypto import KdfCost, write_key_file
 from shared.settings import Settings, VaultSettings
@@ -19,6 +20,7 @@ from shared.storage.blob_store import BlobInfo, BlobStore
 from shared.storage.counting import Traffic
 from shared.storage.key_vault import SecretStore
 from shared.storage.local_folder import LocalFolderStore
+from tests.standins.faulty_store import FaultyStore, StoreFaults
 
 PASSWORD = "correct horse battery"
 
@@ -88,6 +90,7 @@ class FolderVault:
     secrets: SecretStore | None = None
     before: Callable[[str, str], None] = lambda kind, name: None
     after: Callable[[str, str], None] = lambda kind, name: None
+    faults: StoreFaults = field(default_factory=StoreFaults)
 
     @property
     def settings(self) -> VaultSettings:
@@ -121,7 +124,7 @@ class FolderVault:
         """Nothing stays open."""
 
     def _container(self, name: str) -> BlobStore:
-        return Watched(self.judge(name), self.before, self.after)
+        return Watched(FaultyStore(self.judge(name), self.faults, name), self.before, self.after)
 
 
 def back_up(vault: FolderVault, source: Path, **request: bool | int) -> RecoveryPoint:
@@ -131,6 +134,13 @@ def back_up(vault: FolderVault, source: Path, **request: bool | int) -> Recovery
     )
     with quick(), patch("shared.recovery_point.backup.Vault", lambda _: vault):
         return Backup(settings, BackupRequest(**request)).run()  # type: ignore[arg-type]
+
+
+def restore(vault: FolderVault, target: Path, point: str | None = None) -> ShareRestored:
+    """``restore share --to TARGET``, the newest usable point by default."""
+    settings = Settings.from_environment({"LIFEBOAT_VAULT_URL": "folders"})
+    with patch("shared.recovery_point.restore.Vault", lambda _: vault):
+        return restore_share(settings, ShareRestoreRequest(point=point, to=str(target)))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.fileshare.target import TEMPORARY_PREFIX
 from shared.repository.checker import Checker
 from shared.repository.repository import Repository
 from tests.conftest import Vault, new_vault
@@ -25,26 +26,26 @@ from tests.standins.restic import StockRestic, copy_container
 
 
 class BackupServer:
-    """Runs backups in processes of their own: see ``tests/faults/backup_server.py``."""
+    """Runs commands in processes of their own: see ``tests/faults/backup_server.py``."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._child = threading.Event()
         self._pid = 0
 
-    def run(self, settings: dict[str, str]) -> int:
-        """The exit code of a whole backup; negative: the signal that ended it."""
+    def run(self, settings: dict[str, str], *arguments: str) -> int:
+        """The exit code of a whole backup, or of the command that is named; negative: the signal that ended it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._child.clear()
-        self._process.stdin.write(json.dumps(settings) + "\n")
+        self._process.stdin.write(json.dumps([arguments or ["backup"], settings]) + "\n")
         self._process.stdin.flush()
         self._pid = int(self._process.stdout.readline())
         self._child.set()
         return int(self._process.stdout.readline())
 
     def kill(self, call: Call) -> None:
-        """To be hung into a call: the backup that runs now is killed and does not hear what came of the call."""
+        """To be hung into a call: the command that runs now is killed and does not hear what came of the call."""
         self._child.wait()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
@@ -157,3 +158,27 @@ def test_a_backup_killed_while_it_releases_its_lock_was_complete(
     assert len(_names(vault, "locks/")) == 1
     vault.faults.clear()
     assert server.run(settings) == 0, "the left-over lock excludes nobody"
+
+
+def test_a_restore_killed_after_any_of_its_reads_left_whole_files_only_and_is_run_again_fault_1(
+    vault: Vault, server: BackupServer, tmp_path: Path
+) -> None:
+    share = make_share(tmp_path / "source" / "site")
+    settings = _settings(vault, share)
+    assert server.run(settings) == 0
+    wanted = contents(share)
+    target = tmp_path / "target"
+    command = ["restore", "share", "--to", str(target)]
+    killed = 0
+    for get in range(1, 100, 2):
+        vault.faults.call(f"after the {get}th get", server.kill)
+        code = server.run(settings, *command)
+        vault.faults.clear()
+        there = {name: body for name, body in contents(target).items() if TEMPORARY_PREFIX not in name}
+        assert there.items() <= wanted.items(), "nothing half-written under its own name"
+        if code != -signal.SIGKILL:
+            assert code == 0
+            break
+        killed += 1
+    assert killed > 3
+    assert there == wanted
