@@ -122,7 +122,7 @@ class BackupSet:
             values["files"] = tuple(dict(file) for file in values.get("files") or ())
             values["stored"] = _stored(values["stored"])
             return cls(**values | {"point": point})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise Damaged(f"a database backup in {point} cannot be read: {error!r}", remedy="Run 'check'.") from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -104,10 +106,10 @@ class LocalTarget:
                     file.write(piece)
             self._set(temporary, metadata)
             self._rename(temporary, path, replace)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise _unwritable(path, error) from error
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            _remove(temporary)
 
     def finish_folder(self, path: str, metadata: Metadata) -> None:
         full = self._full(path)
@@ -118,8 +120,7 @@ class LocalTarget:
             raise _unwritable(path, error) from error
 
     def decode_name(self, raw: bytes) -> str:
-        name = os.fsdecode(raw)
-        return refuse_unsafe_on_windows(name) if _WINDOWS else refuse_unsafe(name)
+        return decode_name(raw)
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -137,7 +138,7 @@ class LocalTarget:
                 os.close(descriptor)
             self._rename(temporary, file.path, file.replace)
         except (OSError, OverflowError) as error:
-            Path(temporary).unlink(missing_ok=True)
+            _remove(temporary)
             raise _unwritable(file.path, error) from error
 
     def _first_mode(self, metadata: Metadata) -> int:
@@ -160,6 +161,12 @@ class LocalTarget:
         return f"{self._folder}/{path}" if path else self._folder
 
 
+def decode_name(raw: bytes) -> str:
+    """A name of the repository as this machine writes it. ``ValueError`` for one that would lead elsewhere."""
+    name = os.fsdecode(raw)
+    return refuse_unsafe_on_windows(name) if _WINDOWS else refuse_unsafe(name)
+
+
 def _kind(status: os.stat_result) -> str:
     """A junction of Windows is a folder by its mode, and leads elsewhere all the same."""
     if getattr(status, "st_reparse_tag", 0) & REPARSE_NAME_SURROGATE:
@@ -169,11 +176,19 @@ def _kind(status: os.stat_result) -> str:
     return "file" if stat.S_ISREG(status.st_mode) else "link"
 
 
+def _remove(temporary: str) -> None:
+    """Where it is: of one whose name was too long for the system, nothing is there."""
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)  # noqa: PTH108 - as the calls around it
+
+
 def _unwritable(path: str, error: Exception) -> UnwritableError:
     if isinstance(error, PermissionError):
         reason = "access-denied"
     elif isinstance(error, FileExistsError):
         reason = "exists"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = "disk-full"
     else:
         reason = "io-error"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

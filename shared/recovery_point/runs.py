@@ -73,8 +73,10 @@ class Runs:
     def load(self, name: str) -> Json:
         """What ``keep`` has kept. ``Damaged``, ``BlobNotFound``."""
         try:
-            document: Json = orjson.loads(self.store.get(name))
-        except orjson.JSONDecodeError as error:
+            document = orjson.loads(self.store.get(name))
+            if not isinstance(document, dict):
+                raise TypeError("it is no JSON object")
+        except (orjson.JSONDecodeError, TypeError) as error:
             raise Damaged(f"{name} cannot be read: {error}", remedy="Run 'backup' again.", blob=name) from error
         return document
 

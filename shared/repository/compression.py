@@ -17,7 +17,12 @@ UNPACKED_LEVEL = 3
 PROBE_BYTES = 64 << 10
 """A blob longer than this is tried on its beginning first: what does not shrink there is stored as it is."""
 MOST_PLAIN_BYTES = 512 << 20
-"""No blob or file of a repository is longer; a frame that claims more is refused before memory is taken."""
+"""No tree (a folder of a million files) and no file of a repository is longer; a frame that claims more is refused
+before memory is taken, one that claims nothing when it has grown beyond."""
+MOST_DATA_BYTES = 128 << 20
+"""The same for data blobs: restic's chunker cuts at 8 MiB, and rustic's at what it was told to, far below this."""
+_STEP_BYTES = 256
+"""Of a frame without its content size, opened at a time: not more than 64 blocks of at most 128 KiB each."""
 
 
 class _Contexts(threading.local):
@@ -47,14 +52,29 @@ def compress_blob(plain: bytes | memoryview) -> bytes | None:
     return packed if len(packed) < len(plain) else None
 
 
-def decompress(packed: bytes | memoryview) -> bytes:
-    """``Damaged`` when it is no zstd frame with its content size."""
+def decompress(packed: bytes | memoryview, most_bytes: int = MOST_PLAIN_BYTES) -> bytes:
+    """``Damaged`` when it is no zstd frame, or opens to more than ``most_bytes``."""
     try:
         size = zstandard.frame_content_size(bytes(packed[:18]))
-        if size > MOST_PLAIN_BYTES:
+        if size > most_bytes:
             raise Damaged(f"a compressed blob claims {size} bytes, more than any blob may have")
         if size < 0:
-            return _contexts.decompressor.decompressobj().decompress(packed)
+            return _decompress_unsized(memoryview(packed), most_bytes)
         return _contexts.decompressor.decompress(packed)
     except zstandard.ZstdError as error:
         raise Damaged(f"compressed data cannot be read: {error}") from error
+
+
+def _decompress_unsized(packed: memoryview, most_bytes: int) -> bytes:
+    """In small steps, so that a few bytes that open to gigabytes are noticed on the way."""
+    reader = _contexts.decompressor.decompressobj()
+    pieces, total, at = [], 0, 0
+    while not reader.eof:
+        if at >= len(packed):
+            raise Damaged("compressed data ends early")
+        pieces.append(reader.decompress(packed[at : at + _STEP_BYTES]))
+        total += len(pieces[-1])
+        at += _STEP_BYTES
+        if total > most_bytes:
+            raise Damaged(f"a compressed blob opens to more than {most_bytes} bytes, the most that any may have")
+    return b"".join(pieces)

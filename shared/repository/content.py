@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from shared.errors import Damaged
+from shared.repository.compression import MOST_DATA_BYTES
 from shared.repository.index import Location
 from shared.repository.reader import BlobReader, open_blob
 from shared.repository.trees import Node
@@ -46,7 +47,8 @@ def fetch_range(reader: BlobReader, locations: Sequence[Location]) -> tuple[byte
 def open_in(reader: BlobReader, body: bytes, start: int, location: Location, blob_id: bytes) -> bytes:
     """A blob out of what ``fetch_range`` returned."""
     at = location.offset - start
-    return open_blob(reader.repository.key, memoryview(body)[at : at + location.length], blob_id, location)
+    sealed = memoryview(body)[at : at + location.length]
+    return open_blob(reader.repository.key, sealed, blob_id, location, MOST_DATA_BYTES)
 
 
 def _groups(reader: BlobReader, node: Node) -> list[list[tuple[Location, bytes]]]:

@@ -88,12 +88,16 @@ class MasterKey:
 
     @classmethod
     def from_json(cls, document: bytes) -> MasterKey:
+        """``ValueError`` (JSON, base64, lengths), ``KeyError`` and ``TypeError`` when it is no master key."""
         fields = orjson.loads(document)
-        return cls(
+        key = cls(
             base64.b64decode(fields["encrypt"]),
             base64.b64decode(fields["mac"]["k"]),
             base64.b64decode(fields["mac"]["r"]),
         )
+        if (len(key.encrypt), len(key.mac_k), len(key.mac_r)) != (32, 16, 16):
+            raise ValueError("a part of the key has another length")
+        return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,15 +85,22 @@ class _BlobTable:
             self._grow()
 
     def add(self, blob_id: bytes, pack: int, offset: int, length: int, plain_length: int) -> None:
-        """Add a blob for which there is room; the first place of a blob stays its place."""
+        """Add a blob for which there is room; the first place of a blob stays its place.
+
+        ``TypeError``, ``OverflowError``: a number is none, or does not fit into 32 bits; nothing is added then.
+        """
         slots, mask, ids = self._slots, self._mask, self._ids
         slot = int.from_bytes(blob_id[:8], "little") & mask
         while number := slots[slot]:
             if ids[number * ID_BYTES - ID_BYTES : number * ID_BYTES] == blob_id:
                 return
             slot = (slot + 1) & mask
+        try:
+            self._places.extend((pack, offset, length, plain_length))
+        except (TypeError, OverflowError):
+            del self._places[len(ids) // ID_BYTES * 4 :]  # the table stays what it was
+            raise
         ids += blob_id
-        self._places.extend((pack, offset, length, plain_length))
         slots[slot] = len(ids) // ID_BYTES
 
     def place(self, number: int) -> tuple[int, int, int, int]:
@@ -145,7 +152,7 @@ class BlobIndex:
         try:
             with self._lock:
                 for pack in document["packs"]:
-                    pack_id = _id(pack["id"])
+                    pack_id = parse_id(pack["id"])
                     if present is not None and pack_id not in present:
                         left_out += 1
                         continue
@@ -181,6 +188,15 @@ class BlobIndex:
         with self._lock:
             return self._tables[tree].find(blob_id) >= 0
 
+    def number(self, blob_id: bytes, *, tree: bool) -> int:
+        """Which of the blobs of its type it is, counted from 0 in the order in which they became known; -1: unknown."""
+        with self._lock:
+            return self._tables[tree].find(blob_id)
+
+    def count(self, *, tree: bool) -> int:
+        with self._lock:
+            return len(self._tables[tree])
+
     def pack_ids(self) -> list[bytes]:
         with self._lock:
             return list(self._pack_numbers)
@@ -197,14 +213,15 @@ class BlobIndex:
         return number
 
 
-def _id(text: str) -> bytes:
+def parse_id(text: str) -> bytes:
+    """The 32 bytes of an id in hex. ``ValueError``, ``TypeError``."""
     raw = bytes.fromhex(text)
     if len(raw) != ID_BYTES:
         raise ValueError(f"{text!r} is no id")
     return raw
 
 
-def index_documents(packs: list[IndexedPack]) -> Iterator[bytes]:
+def index_documents(packs: Iterable[IndexedPack]) -> Iterator[bytes]:
     """The JSON of one or more index files that name ``packs``, at most 50,000 blobs in each but for one huge pack."""
     document: list[dict[str, Any]] = []
     count = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -187,12 +188,11 @@ class _Election:
     def from_json(cls, document: bytes, name: str) -> _Election:
         try:
             fields = orjson.loads(document)
+            repository_id, version, after = fields["repository"], fields["password_version"], fields.get("after")
+            if not isinstance(repository_id, str) or not all(isinstance(each, str | None) for each in (version, after)):
+                raise TypeError("a field is no text")
             return cls(
-                fields["repository"],
-                base64.b64decode(fields["key"]),
-                base64.b64decode(fields["config"]),
-                fields["password_version"],
-                fields.get("after"),
+                repository_id, base64.b64decode(fields["key"]), base64.b64decode(fields["config"]), version, after
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise Damaged(f"recovery-points/{name} cannot be read: {error!r}", blob=name) from error
@@ -301,12 +301,16 @@ def _newest_election(records: BlobStore) -> tuple[int, _Election | None]:
     """Number and content of the newest election; 0 and None where there was none."""
     number = 0
     for blob in records.list("init"):
-        suffix = blob.name.removeprefix("init").removeprefix("-")
-        number = max(number, int(suffix) if suffix.isdigit() else 1)
+        match = _ELECTION.match(blob.name)
+        if match is not None:
+            number = max(number, int(match[1] or 1))
     if not number:
         return 0, None
     name = _election_name(number)
     return number, _Election.from_json(records.get(name), name)
+
+
+_ELECTION = re.compile(r"init(?:-([1-9][0-9]{0,8}))?\Z")
 
 
 def _election_name(number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ from shared.repository.compression import UNPACKED_LEVEL, compress, decompress
 from shared.repository.crypto import MasterKey, read_key_file
 from shared.repository.index import BlobIndex, IndexedPack, index_documents
 from shared.repository.packs import packed_bytes
-from shared.storage.blob_store import BlobStore
+from shared.storage.blob_store import BlobInfo, BlobStore
 
 _FETCHES_AT_ONCE = 8
 _PACK_NAME = re.compile(r"data/([0-9a-f]{2})/\1[0-9a-f]{62}\Z")
@@ -49,6 +49,8 @@ class Config:
         try:
             fields = orjson.loads(key.open(sealed))
             config = cls(fields["id"], fields["version"], fields["chunker_polynomial"])
+            if not isinstance(config.id, str) or not isinstance(config.chunker_polynomial, str):
+                raise TypeError("a field is no text")
         except (Damaged, orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise Damaged(
                 f"the repository's config cannot be read: {error}", remedy="Run 'undelete'.", blob="config"
@@ -139,12 +141,15 @@ class Repository:
             self.missing_packs += left_out
             self._loaded_indexes.add(name)
 
-    def write_index(self, packs: list[IndexedPack]) -> None:
-        """Write the index files that name ``packs``."""
+    def write_index(self, packs: Iterable[IndexedPack]) -> list[str]:
+        """Write the index files that name ``packs``; returns their names."""
+        names = []
         for document in index_documents(packs):
             name = f"index/{self.save_unpacked('index', document)}"
+            names.append(name)
             with self._lock:
                 self._loaded_indexes.add(name)
+        return names
 
     def leave_unindexed(self, packs: list[IndexedPack]) -> None:
         """Packs that are in the vault and known here, and that no index file names: the next writer is to name them."""
@@ -170,16 +175,22 @@ class Repository:
             return self.key.seal(document)
         return self.key.seal(b"\x02" + compress(document, UNPACKED_LEVEL))
 
-    def load_unpacked(self, name: str) -> Any:
-        """The JSON of the file ``name`` (``index/...``). ``BlobNotFound``; ``Damaged`` naming the file."""
-        sealed = self.store.get(name)
+    def load_unpacked(self, name: str) -> dict[str, Any]:
+        """The JSON object of the file ``name`` (``index/...``). ``BlobNotFound``; ``Damaged`` naming the file."""
+        return self.open_unpacked(name, self.store.get(name))
+
+    def open_unpacked(self, name: str, sealed: bytes) -> dict[str, Any]:
+        """The JSON object of the file ``name`` that holds ``sealed``. ``Damaged`` naming the file."""
         if hashlib.sha256(sealed).hexdigest() != name.rpartition("/")[2]:
             raise Damaged(f"{name} does not have the hash that is its name", remedy="Run 'check'.", blob=name)
         try:
             plain = self.key.open(sealed)
-            return orjson.loads(plain if plain[:1] in (b"{", b"[") else decompress(plain[1:]))
+            document: object = orjson.loads(plain if plain[:1] in (b"{", b"[") else decompress(plain[1:]))
         except (Damaged, orjson.JSONDecodeError) as error:
             raise Damaged(f"{name} cannot be read: {error}", remedy="Run 'check'.", blob=name) from error
+        if not isinstance(document, dict):
+            raise Damaged(f"{name} cannot be read: it is no JSON object", remedy="Run 'check'.", blob=name)
+        return document
 
     def list_ids(self, kind: str) -> Iterator[str]:
         for blob in self.store.list(f"{kind}/"):
@@ -187,11 +198,11 @@ class Repository:
 
     def list_packs(self) -> dict[bytes, int]:
         """Id and size in bytes of every pack that is there."""
-        return {
-            bytes.fromhex(blob.name[-64:]): blob.size_bytes
-            for blob in self.store.list("data/")
-            if _PACK_NAME.match(blob.name)
-        }
+        return {bytes.fromhex(blob.name[-64:]): blob.size_bytes for blob in self.pack_blobs()}
+
+    def pack_blobs(self) -> Iterator[BlobInfo]:
+        """Every pack that is there, as the listing shows it; its id is the last part of its name."""
+        return (blob for blob in self.store.list("data/") if _PACK_NAME.match(blob.name))
 
 
 def whole_packs(document: dict[str, Any], present: Mapping[bytes, int]) -> set[bytes]:
@@ -214,8 +225,8 @@ def open_master_key(store: BlobStore, password: str) -> MasterKey:
     names = [blob.name for blob in store.list("keys/")]
     damaged: list[str] = []
     for name in names:
-        key_file = store.get(name)
         try:
+            key_file = store.get(name)
             if hashlib.sha256(key_file).hexdigest() != name.rpartition("/")[2]:
                 raise Damaged("it does not have the hash that is its name")
             key = read_key_file(key_file, password)

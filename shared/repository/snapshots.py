@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shared.errors import BlobNotFound, Damaged
+from shared.repository.index import parse_id
 from shared.repository.repository import Repository
 from shared.repository.trees import go_json, parse_rfc3339
 
@@ -80,16 +81,32 @@ def load_snapshot(repository: Repository, snapshot_id: str) -> Snapshot:
         return Snapshot(
             id=snapshot_id,
             time_ns=parse_rfc3339(fields["time"]),
-            tree=fields["tree"],
-            paths=tuple(fields["paths"]),
-            hostname=fields.get("hostname", ""),
-            tags=tuple(fields.get("tags") or ()),
-            parent=fields.get("parent"),
+            tree=parse_id(fields["tree"]).hex(),
+            paths=_texts(fields["paths"]),
+            hostname=_text(fields.get("hostname", "")),
+            tags=_texts(fields.get("tags") or []),
+            parent=_text(fields["parent"]) if fields.get("parent") else None,
             fields=fields,
         )
     except BlobNotFound as error:
         raise Damaged(
             f"snapshot {snapshot_id} is not there", remedy="Run 'points' to see what is.", blob=name
         ) from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise Damaged(f"snapshot {snapshot_id} cannot be read: {error!r}", blob=name) from error
+    except Damaged as error:
+        if error.object:
+            raise
+        raise Damaged(f"snapshot {snapshot_id} cannot be read: {error}", remedy="Run 'check'.", blob=name) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where a text is expected")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} where a list is expected")
+    return tuple(map(_text, value))

@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from shared.errors import Damaged
+from shared.repository.index import parse_id
 
 MODE_DIR = 0x80000000
 """Go's os.ModeDir."""
 FILETIME_UNIX_EPOCH = 116_444_736_000_000_000
 """1970-01-01 in Windows FILETIME (100 ns since 1601-01-01)."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_YEAR_0 = -62_167_219_200
 _SECONDS_YEAR_10000 = 253_402_300_800
 
@@ -128,12 +130,15 @@ def rfc3339(nanoseconds: int) -> str:
 
 def rfc3339_of(moment: datetime) -> str:
     """An aware time, to the microsecond, as ``rfc3339`` writes it."""
-    return rfc3339(round(moment.timestamp() * 1_000_000) * 1000)
+    return rfc3339((moment - _EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 def datetime_of(text: str) -> datetime:
-    """The aware UTC time that ``rfc3339`` or ``rfc3339_of`` wrote, to the microsecond. ``ValueError``."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=parse_rfc3339(text) // 1000)
+    """The aware UTC time that ``rfc3339`` or ``rfc3339_of`` wrote, to the microsecond. ``Damaged``."""
+    try:
+        return _EPOCH + timedelta(microseconds=parse_rfc3339(text) // 1000)
+    except OverflowError:
+        raise Damaged(f"{text!r} is no time of the years 1 to 9999") from None
 
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))\Z")
@@ -141,10 +146,12 @@ _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})
 
 def parse_rfc3339(text: str) -> int:
     """Nanoseconds since 1970, exactly. ``Damaged`` for anything else than RFC 3339."""
-    match = _RFC3339.match(text)
+    match = _RFC3339.match(text) if isinstance(text, str) else None
     if match is None:
         raise Damaged(f"{text!r} is no RFC 3339 time")
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
+        raise Damaged(f"{text!r} is no RFC 3339 time")
     shifted = year - (month <= 2)
     era = shifted // 400
     yoe = shifted - era * 400
@@ -290,29 +297,57 @@ def parse_tree(tree: bytes) -> list[dict[str, Any]]:
 
 
 def parse_node(fields: dict[str, Any]) -> Node:
-    """``Damaged`` when a field that every node has is missing or is of another type."""
+    """``Damaged`` when a field that every node has is missing or is of another type, or a number is out of range."""
     try:
         generic = fields.get("generic_attributes") or {}
         creation = generic.get("windows.creation_time")
+        attributes = generic.get("windows.file_attributes")
         security = generic.get("windows.security_descriptor")
+        subtree = fields.get("subtree")
         return Node(
             name=unquote(fields["name"]),
-            kind=fields["type"],
-            size_bytes=int(fields.get("size", 0)),
-            content=tuple(fields.get("content") or ()),
-            subtree=fields.get("subtree"),
+            kind=_text(fields["type"]),
+            size_bytes=_number(fields.get("size", 0), 64),
+            content=_content(fields.get("content") or []),
+            subtree=parse_id(subtree).hex() if subtree is not None else None,
             metadata=Metadata(
                 mtime_ns=parse_rfc3339(fields["mtime"]),
                 ctime_ns=parse_rfc3339(fields["ctime"]),
-                mode=int(fields.get("mode", 0)) & 0o777,
-                uid=int(fields.get("uid", 0)),
-                gid=int(fields.get("gid", 0)),
-                inode=int(fields.get("inode", 0)),
-                creation=(creation["HighDateTime"] << 32 | creation["LowDateTime"]) if creation else None,
-                attributes=generic.get("windows.file_attributes"),
+                mode=_number(fields.get("mode", 0), 32) & 0o777,
+                uid=_number(fields.get("uid", 0), 32),
+                gid=_number(fields.get("gid", 0), 32),
+                inode=_number(fields.get("inode", 0), 64),
+                creation=_creation(creation) if creation else None,
+                attributes=_number(attributes, 32) if attributes is not None else None,
                 security=base64.b64decode(security) if security else None,
             ),
             fields=fields,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Damaged(f"node {fields.get('name')!r} cannot be read: {error!r}") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where a text is expected")
+    return value
+
+
+def _number(value: object, bits: int) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{type(value).__name__} where a number is expected")
+    if value < 0 or value >> bits:
+        raise ValueError(f"{value} is out of range")
+    return value
+
+
+def _content(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} where a list is expected")
+    for each in value:
+        parse_id(each)
+    return tuple(value)
+
+
+def _creation(parts: dict[str, Any]) -> int:
+    return _number(parts["HighDateTime"], 32) << 32 | _number(parts["LowDateTime"], 32)

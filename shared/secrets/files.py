@@ -273,6 +273,8 @@ def _manifest(found: Secret) -> dict[str, object]:
                 remedy="Use that version or a newer one.",
                 blob=found.name,
             )
+        if not isinstance(manifest["parts"], list) or type(manifest["size_bytes"]) is not int:
+            raise TypeError
         if not all(isinstance(version, str) for version in [manifest["sha256"], *manifest["parts"]]):
             raise TypeError
     except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -301,8 +303,7 @@ def _stored(found: Secret) -> StoredFile:
     manifest = _manifest(found)
     tags = found.tags
     size = manifest["size_bytes"]
-    if not isinstance(size, int):
-        raise Damaged(f"the secret {found.name} does not tell its size", remedy="Upload it anew.", blob=found.name)
+    assert isinstance(size, int)
     return StoredFile(
         found.name,
         found.version,
@@ -326,7 +327,7 @@ def _time(tags: Mapping[str, str], name: str) -> datetime | None:
     """None where it is absent, or was edited by hand into something that is no time."""
     try:
         return datetime.fromisoformat(tags[name]).astimezone(UTC)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
 
 

@@ -262,13 +262,15 @@ class Channel:
         if self._sealing is None:
             self._messages(self._view, start, end)
         elif bytes(self._view[start : start + 4]) == PROTOCOL:
-            self._in_the_clear(start)
+            self._in_the_clear(start, end)
         else:
             plain = self._sealing.open(self._view, start, end)
             self._messages(plain, 0, len(plain))
 
-    def _in_the_clear(self, start: int) -> None:
+    def _in_the_clear(self, start: int, end: int) -> None:
         """A server that has forgotten the session can neither sign nor encrypt; nothing else is let through."""
+        if end - start < HEADER_BYTES:
+            raise BadReply("frame too short")
         status = REPLY_HEADER.unpack_from(self._view, start)[3]
         if status in ntstatus.SESSION_GONE:
             raise ConnectionLost(ntstatus.message(status))

@@ -309,7 +309,10 @@ def created(reply: Reply) -> Created:
 def on_disk_id(reply: Reply) -> bytes | None:
     """2.2.14.2.9: file and volume id of the CREATE response's ``QFid`` context; None where the server gave none."""
     message = bytes(reply.data[reply.start : reply.end])
-    at, length = struct.unpack_from("<II", message, HEADER_BYTES + 80)
+    try:
+        at, length = struct.unpack_from("<II", message, HEADER_BYTES + 80)
+    except struct.error as error:
+        raise BadReply("CREATE response too short") from error
     end = at + length
     while at and at + 16 <= min(end, len(message)):
         following, name_at, name_length, _, data_at, data_length = _CONTEXT.unpack_from(message, at)
@@ -317,6 +320,8 @@ def on_disk_id(reply: Reply) -> bytes | None:
             return message[at + data_at : at + data_at + 16]
         if not following:
             break
+        if following < _CONTEXT.size:
+            raise BadReply("a create context lies within the one before it")
         at += following
     return None
 
@@ -368,8 +373,8 @@ def ioctl_output(reply: Reply) -> bytes:
 def directory_entries(listing: bytes) -> list[Entry]:
     """[MS-FSCC] 2.4.22: the entries of one QUERY_DIRECTORY buffer, without ``.`` and ``..``.
 
-    For a reparse point EaSize holds the tag. ``BadReply`` when the buffer is cut, or a name could lead out of the
-    directory.
+    For a reparse point EaSize holds the tag. ``BadReply`` when the buffer is cut, entries overlap (a few bytes could
+    be millions of them), or a name could lead out of the directory.
     """
     entries: list[Entry] = []
     if not listing:
@@ -386,6 +391,10 @@ def directory_entries(listing: bytes) -> list[Entry]:
             end = at + 104 + name_length
             if end > len(listing):
                 raise BadReply("a directory entry is cut")
+            if following and at + following < end:
+                raise BadReply("a directory entry lies within the one before it")
+            if size < 0:
+                raise BadReply("a directory entry has a negative size")
             name = listing[at + 104 : end].decode("utf-16-le", "surrogatepass")
             if name not in (".", ".."):
                 if not name or "/" in name or "\\" in name or "\0" in name:
