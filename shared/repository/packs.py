@@ -68,12 +68,6 @@ def packed_bytes(blobs_bytes: int, count: int, compressed: int) -> int:
     return blobs_bytes + header + SEAL_BYTES + _LENGTH.size
 
 
-def header_bytes(body: bytes) -> int:
-    """How long the end of a pack is that lists its blobs: the sealed header, and its length."""
-    (header_length,) = _LENGTH.unpack_from(body, len(body) - _LENGTH.size)
-    return int(header_length) + _LENGTH.size
-
-
 def parse_pack(key: MasterKey, body: bytes) -> list[IndexedBlob]:
     """What the header of a whole pack lists. ``Damaged`` when header and body do not fit each other."""
     return parse_pack_end(key, body, len(body))

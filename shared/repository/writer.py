@@ -22,7 +22,7 @@ from shared.repository.packs import (
     TREE_PACK_BYTES,
     SealedBlob,
     build_pack,
-    header_bytes,
+    header_and_length_bytes,
     pack_name,
 )
 from shared.repository.repository import Repository
@@ -220,7 +220,7 @@ class BlobWriter:
     def _read_back(self, name: str, body: bytes) -> None:
         """The end of a pack, with the header that lists its blobs, as the vault has it, before an index names the
         pack. ``Damaged``, naming it, unless it is there, as long as it should be, and its end the same."""
-        start = len(body) - header_bytes(body)
+        start = len(body) - header_and_length_bytes(body)
         try:
             there = self._repository.store.get(name, start)
         except BlobNotFound:
