@@ -25,9 +25,9 @@ types:
 check: lint types
 	@$(PYTHON) -m pytest -q tests/unit
 
-# pytest comes last, so that its closing line is the last line.
+# pytest comes last, so that its closing line is the last line. Three at once: a test mostly waits for servers of its own.
 test: setup lint types
-	@$(PYTHON) -m pytest -q
+	@$(PYTHON) -m pytest -q -n 3 --dist loadfile
 
 bench: setup
 	@$(PYTHON) -m tests.benchmarks
