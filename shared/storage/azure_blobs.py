@@ -1,4 +1,4 @@
-"""The gateway to azure-storage-blob: one container behind ``BlobStore``, and what is asked of an account as a whole.
+"""The gateway to azure-storage-blob: a container behind ``VersionedStore``, and what is asked of an account as a whole.
 
 The library's own retry is off, so that one call is one request and ``retrying.RetryingStore`` alone decides what is
 tried again. The library is imported where it is first used: its import takes a quarter of a second, and most commands
@@ -7,19 +7,13 @@ should fail or answer before that.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import os
-import re
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
-from urllib.parse import quote, urlsplit
+from itertools import groupby
+from typing import IO, TYPE_CHECKING, cast
+from urllib.parse import quote
 
 from shared.errors import (
     BlobExists,
@@ -32,69 +26,56 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
+from shared.storage.azure_endpoint import account_name, blob_url, check_endpoint, check_key, transport
+from shared.storage.azure_errors import NOT_ALLOWED_HERE, NOT_KNOWN, Where, error_code
 from shared.storage.blob_store import BlobInfo
-from shared.storage.copying import COPY_SILENCE_SECONDS
-from shared.storage.sas import DelegationKey
+from shared.storage.copying import COPY_SILENCE_SECONDS, CopySource
+from shared.storage.sas import DelegationKey, Signer
+from shared.storage.versions import BlobVersion
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-    from azure.core.exceptions import AzureError, HttpResponseError
-    from azure.core.pipeline.transport import RequestsTransport
-    from azure.storage.blob import BlobServiceClient, ContainerClient
-
-    from shared.storage.copying import CopySource
+    from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
 
 LARGEST_PUT_BYTES = 5000 << 20
 """What one Put Blob may carry."""
 
-CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 60
-"""How long the service may stay silent between two packets; a long body that keeps moving is no matter."""
-
-KEEP_ALIVE_SECONDS = 60
-
-SOCKETS = 32
-"""Connections kept open for reuse; more threads than that work too and open a connection for each further call."""
-
-READ_BLOCK_BYTES = 4 << 20
-"""How much of a body is taken from a socket at once."""
-
 FIRST_COPY_VERSION = "2020-04-08"
 """The first version of the protocol with Put Blob From URL; an earlier one may take it for an empty Put Blob."""
 
-_RIGHTS = {
-    "put": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action",
-    "copy": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action",
-    "write": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
-    "get": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
-    "list": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
-    "delete": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete",
-    "create": "Microsoft.Storage/storageAccounts/blobServices/containers/write",
-    "remove": "Microsoft.Storage/storageAccounts/blobServices/containers/delete",
-    "list the containers of": "Microsoft.Storage/storageAccounts/blobServices/containers/read",
-    "get a user delegation key of": "Microsoft.Storage/storageAccounts/blobServices/generateUserDelegationKey/action",
-}
+FIRST_VERSIONS_VERSION = "2020-06-12"
+"""The first version of the protocol with versions and immutability policies; an earlier one may take what is meant for
+a version as meant for the blob."""
+
+LARGEST_STREAM_BYTES = 256 << 20
+"""What of a previous version goes through our memory where the service cannot copy it."""
+
+SOURCE_SAS_LIFETIME = timedelta(hours=1)
+"""How long the source of a copy may be read; it is looked at when the copy begins."""
 
 _STORAGE_SCOPE = "https://storage.azure.com/.default"
 
-_NOT_KNOWN = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
-"""Codes for a caller whose key or token is not accepted."""
-
-_NOT_ALLOWED_HERE = {"AuthorizationFailure", "PublicAccessNotPermitted"}
-"""Codes for a caller refused by the account's rules for networks; Azurite also says so of a wrong key."""
-
 
 class AzureBlobStore:
-    """A container of a storage account: Azure, Azure Stack Hub (keys only) or Azurite.
+    """A ``VersionedStore``: a container of an account of Azure, Azure Stack Hub (keys only) or Azurite.
 
     Safe for use from several threads. Whoever opened it closes it; ``with`` does.
     """
 
-    def __init__(self, client: ContainerClient, account: BlobServiceClient, where: _Where, api_version: str) -> None:
+    def __init__(
+        self,
+        client: ContainerClient,
+        account: BlobServiceClient,
+        where: Where,
+        identity: Signer | TokenCredential,
+        api_version: str,
+    ) -> None:
         self._client = client
         self._account = account
         self._where = where
+        self._identity = identity
         self._api_version = api_version
+        self._keeps_versions = False
 
     @classmethod
     def open(
@@ -161,7 +142,7 @@ class AzureBlobStore:
             try:
                 self._client.create_container()
             except ResourceExistsError as error:
-                if _code(error) == "ContainerAlreadyExists":
+                if error_code(error) == "ContainerAlreadyExists":
                     return False
                 raise
             return True
@@ -185,23 +166,7 @@ class AzureBlobStore:
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See ``BlobStore.get``: one GET, for an empty blob two."""
-        if length == 0:
-            if self.stat(name) is None:
-                self._where.missing(name)
-            return b""
-        with self._where.errors("get", name):
-            from azure.core.exceptions import HttpResponseError
-
-            whole = offset == 0 and length is None
-            try:
-                blob = self._client.get_blob_client(name)
-                body = _Pieces()
-                blob.download_blob(None if whole else offset, length).readinto(cast("IO[bytes]", body))
-                return body.joined()
-            except HttpResponseError as error:
-                if error.status_code == 416:
-                    return b""
-                raise
+        return self._read(name, None, offset, length)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See ``BlobStore.list``: one request for each 5,000 blobs."""
@@ -237,7 +202,7 @@ class AzureBlobStore:
                 try:
                     blob.delete_blob()
                 except HttpResponseError as error:
-                    if _code(error) != "LeaseIdMissing":
+                    if error_code(error) != "LeaseIdMissing":
                         raise
                     BlobLeaseClient(blob).break_lease(lease_break_period=0)
                     blob.delete_blob()
@@ -269,10 +234,21 @@ class AzureBlobStore:
         except (BlobExists, StorageForbidden) as refusal:
             return self._compare_length(name, size_bytes, refusal)
 
-    def bearer(self, credential: TokenCredential) -> str:
-        """What a copy's source is shown as our authorization."""
-        with self._where.errors("get"):
-            return f"Bearer {credential.get_token(_STORAGE_SCOPE).token}"
+    def source(self, name: str, version: str | None = None) -> CopySource:
+        """How a service reads the blob, or a version of it, for a copy: with an account key by a SAS for this alone and
+        ``SOURCE_SAS_LIFETIME``, else by our own token, good for as long as Entra ID made it. Make it anew for each
+        copy. ``StorageForbidden``: no token is to be had.
+        """
+        query = [f"versionid={quote(version, safe='')}"] if version else []
+        authorization = None
+        if isinstance(self._identity, Signer):
+            expires = datetime.now(UTC) + SOURCE_SAS_LIFETIME
+            query.append(self._identity.blob(self._where.container, name, "r", expires, version=version).token)
+        else:
+            with self._where.errors("get"):
+                authorization = f"Bearer {self._identity.get_token(_STORAGE_SCOPE).token}"
+        url = blob_url(self._where.url, self._where.container, name)
+        return CopySource("?".join([url, "&".join(query)] if query else [url]), authorization)
 
     def stage(self, name: str, block: str, body: bytes) -> None:
         """One Put Block; ``block`` is base64 of the same length for each block of a blob. May be repeated."""
@@ -285,6 +261,110 @@ class AzureBlobStore:
 
         with self._where.errors("write", name):
             self._client.get_blob_client(name).commit_block_list([BlobBlock(block) for block in blocks])
+
+    def list_versions(self, prefix: str) -> Iterator[BlobVersion]:
+        """See ``VersionedStore.list_versions``: one request for each 5,000 versions."""
+        known = self._api_version >= FIRST_VERSIONS_VERSION
+        include = ["versions", "deleted", "immutabilitypolicy", "legalhold"] if known else None
+        with self._where.errors("list"):
+            listing = self._client.list_blobs(name_starts_with=prefix or None, include=include)
+            for _, versions in groupby(map(_version, listing), key=lambda version: version.name):
+                yield from sorted(versions, key=lambda version: version.version or "")
+
+    def get_version(self, name: str, version: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See ``VersionedStore.get_version``: one GET, for an empty version two."""
+        return self._read(name, version, offset, length)
+
+    def protect(self, name: str, until: datetime) -> None:
+        """See ``VersionedStore.protect``: one Set Blob Immutability Policy, to the next whole second. What is locked
+        until exactly then stays so, which is also how a lost reply is answered."""
+        self._need_versions("LIFEBOAT_PROTECT_FOR=0s goes without protection", name)
+        if until.microsecond:
+            until = until.replace(microsecond=0) + timedelta(seconds=1)
+        from azure.storage.blob import ImmutabilityPolicy
+
+        policy = ImmutabilityPolicy(expiry_time=until, policy_mode="Locked")
+        blob = self._client.get_blob_client(name)
+        try:
+            with self._where.errors("protect", name):
+                blob.set_immutability_policy(policy)
+        except BlobProtected:
+            with self._where.errors("get", name):
+                there = _version(blob.get_blob_properties())
+            if not (there.locked and there.until == until):
+                raise
+
+    def make_current(self, version: BlobVersion) -> bool:
+        """See ``VersionedStore.make_current``: one Put Blob From URL. Where the service may not or cannot read the
+        source, up to ``LARGEST_STREAM_BYTES`` go through this process; ``StorageError``: there are more."""
+        name, size_bytes = version.name, version.size_bytes
+        if version.version is None:
+            raise BlobNotFound(f"the account keeps no versions of {self._where.of(name)}", blob=name)
+        try:
+            return self.copy_from(name, self.source(name, version.version), size_bytes=size_bytes)
+        except CopyRefused as refused:
+            if size_bytes > LARGEST_STREAM_BYTES:
+                raise StorageError(
+                    f"{self._where.of(name)} has {size_bytes:,} bytes, too many to bring a version back through this "
+                    f"process, and the service does not copy it: {refused}",
+                    remedy="let the account read itself (its firewall, the right to read), or copy the version by hand",
+                    blob=name,
+                ) from refused
+            return self.put(name, self.get_version(name, version.version))
+
+    def delete_version(self, name: str, version: str) -> None:
+        """See ``VersionedStore.delete_version``. Before the first one the service has to show that it knows versions:
+        one that does not would delete the blob itself."""
+        self._need_versions("nothing was deleted: check the account", name)
+        blob = self._client.get_blob_client(name, version_id=version)
+        try:
+            if not self._keeps_versions:
+                with self._where.errors("get", name):
+                    self._keeps_versions = blob.get_blob_properties().version_id == version
+                if not self._keeps_versions:
+                    raise self._no_versions("nothing was deleted: check the account", name)
+            with self._where.errors("delete a version of", name):
+                blob.delete_blob()
+        except BlobNotFound:
+            return
+
+    def undelete(self, name: str) -> None:
+        """See ``VersionedStore.undelete``: one Undelete Blob."""
+        try:
+            with self._where.errors("undelete", name):
+                self._client.get_blob_client(name).undelete_blob()
+        except BlobNotFound:
+            return
+
+    def _need_versions(self, remedy: str, name: str) -> None:
+        if self._api_version < FIRST_VERSIONS_VERSION:
+            raise self._no_versions(remedy, name)
+
+    def _no_versions(self, remedy: str, name: str) -> StorageError:
+        return StorageError(
+            f"{self._where.url} knows no versions of blobs in version {self._api_version} of the storage protocol",
+            remedy=remedy,
+            setting="LIFEBOAT_STORAGE_API_VERSION",
+            blob=name,
+        )
+
+    def _read(self, name: str, version: str | None, offset: int, length: int | None) -> bytes:
+        with self._where.errors("get", name):
+            from azure.core.exceptions import HttpResponseError
+
+            whole = offset == 0 and length is None
+            try:
+                blob = self._client.get_blob_client(name, version_id=version)
+                if length == 0:
+                    blob.get_blob_properties()
+                    return b""
+                body = _Pieces()
+                blob.download_blob(None if whole else offset, length).readinto(cast("IO[bytes]", body))
+                return body.joined()
+            except HttpResponseError as error:
+                if error.status_code == 416:
+                    return b""
+                raise
 
     def _compare_length(self, name: str, size_bytes: int, refusal: StorageError) -> bool:
         """As ``_compare`` for a copy, of which only the length is known here.
@@ -304,7 +384,7 @@ class AzureBlobStore:
                 blob=name,
             ) from refusal
         if isinstance(refusal, StorageForbidden):
-            if _code(refusal.__cause__) in _NOT_KNOWN | _NOT_ALLOWED_HERE:
+            if error_code(refusal.__cause__) in NOT_KNOWN | NOT_ALLOWED_HERE:
                 self._where.source_refused(refusal.__cause__, name)
             raise refusal
         raise StorageUnavailable(f"{self._where.of(name)} existed and went away meanwhile", blob=name) from refusal
@@ -335,9 +415,12 @@ class AzureBlobAccount:
     Safe for use from several threads. Whoever opened it closes it, and then its containers are closed too.
     """
 
-    def __init__(self, client: BlobServiceClient, where: _Where, api_version: str) -> None:
+    def __init__(
+        self, client: BlobServiceClient, where: Where, identity: Signer | TokenCredential, api_version: str
+    ) -> None:
         self._client = client
         self._where = where
+        self._identity = identity
         self._api_version = api_version
 
     @classmethod
@@ -352,15 +435,19 @@ class AzureBlobAccount:
         key_setting: str,
     ) -> AzureBlobAccount:
         """See ``AzureBlobStore.open``."""
-        _check_endpoint(url, url_setting, entra_id=account_key is None)
-        if account_key is None and credential is None:
+        check_endpoint(url, url_setting, entra_id=account_key is None)
+        identity: Signer | TokenCredential
+        if account_key is not None:
+            check_key(account_key, key_setting)
+            identity = Signer(account_name(url), account_key, api_version, https_only=url.startswith("https:"))
+        elif credential is not None:
+            identity = credential
+        else:
             raise SettingsError(
                 f"neither {key_setting} nor a credential for {url} is there",
                 remedy=f"set {key_setting}, or sign in to Entra ID",
                 setting=key_setting,
             )
-        if account_key is not None:
-            _check_key(account_key, key_setting)
 
         from azure.core.credentials import AzureNamedKeyCredential
         from azure.storage.blob import BlobServiceClient
@@ -371,7 +458,7 @@ class AzureBlobAccount:
                 url.rstrip("/"),
                 credential=key or credential,
                 api_version=api_version,
-                transport=_transport(url),
+                transport=transport(url),
                 retry_total=0,
                 max_single_put_size=LARGEST_PUT_BYTES,
                 max_single_get_size=LARGEST_PUT_BYTES,
@@ -382,7 +469,7 @@ class AzureBlobAccount:
                 remedy=f"check {url_setting} and LIFEBOAT_STORAGE_API_VERSION ({api_version})",
                 setting="LIFEBOAT_STORAGE_API_VERSION" if "version" in str(error) else url_setting,
             ) from error
-        return cls(client, _Where(url, "", url_setting, key_setting, key is not None), api_version)
+        return cls(client, Where(url, "", url_setting, key_setting, key is not None), identity, api_version)
 
     def close(self) -> None:
         """Close the sockets; neither this nor its containers can be used afterwards."""
@@ -391,7 +478,8 @@ class AzureBlobAccount:
     def container(self, name: str, *, when_missing: str | None = None) -> AzureBlobStore:
         """One container; nothing is sent. See ``AzureBlobStore.open`` for ``when_missing``."""
         where = replace(self._where, container=name, when_missing=when_missing)
-        return AzureBlobStore(self._client.get_container_client(name), self._client, where, self._api_version)
+        client = self._client.get_container_client(name)
+        return AzureBlobStore(client, self._client, where, self._identity, self._api_version)
 
     def containers(self, prefix: str) -> list[tuple[str, timedelta]]:
         """The containers whose name begins with ``prefix``, and how long ago each was made, by the service's clock.
@@ -432,299 +520,23 @@ class _Pieces:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
-@dataclass(frozen=True)
-class _Where:
-    """Turns the library's errors into ours, with the words for one container, or, where it has no name, the account."""
-
-    url: str
-    container: str
-    url_setting: str
-    key_setting: str
-    with_key: bool
-    when_missing: str | None = None
-
-    def of(self, name: str | None) -> str:
-        if not self.container:
-            return "the account"
-        return f"{self.container}/{name}" if name else f"container {self.container}"
-
-    def missing(self, name: str, cause: Exception | None = None) -> NoReturn:
-        raise BlobNotFound(f"{self.of(name)} does not exist", blob=name) from cause
-
-    @contextmanager
-    def errors(self, action: str, name: str | None = None) -> Iterator[None]:
-        """Raise ours for the library's, chained to it; where that would show a secret, to its text without it."""
-        try:
-            with self._told(action, name):
-                yield
-        except StorageError as error:
-            if isinstance(error.__cause__, Exception) and _shows_secret(error.__cause__):
-                error.__cause__ = error.__context__ = _Scrubbed(error.__cause__)
-            raise
-
-    @contextmanager
-    def _told(self, action: str, name: str | None) -> Iterator[None]:
-        from azure.core.exceptions import AzureError, HttpResponseError
-
-        try:
-            yield
-        except HttpResponseError as error:
-            if error.response is not None and error.status_code is not None and error.status_code >= 300:
-                self._answered(error, error.status_code, action, name)
-            self._no_answer(error, action, name)
-        except AzureError as error:
-            self._no_answer(error, action, name)
-
-    def _no_answer(self, error: AzureError, action: str, name: str | None) -> NoReturn:
-        from azure.core.exceptions import ClientAuthenticationError
-
-        cause = _one_line(error)
-        if isinstance(error, ClientAuthenticationError):
-            raise StorageForbidden(
-                f"no Entra ID token for {self.url} could be had: {cause}",
-                remedy=f"sign in (az login), give the app an identity, or set {self.key_setting}",
-                setting=self.key_setting,
-                blob=name,
-            ) from error
-        raise StorageUnavailable(
-            f"{self.url} did not answer ({action} {self.of(name)}): {cause}",
-            remedy=f"check {self.url_setting}, the name resolution, TLS and the way out of this network",
-            setting=self.url_setting,
-            blob=name,
-        ) from error
-
-    def _answered(self, error: HttpResponseError, status: int, action: str, name: str | None) -> NoReturn:
-        code = _code(error) or str(status)
-        if action == "copy" and name and _is_about_source(error, status, code):
-            if _source_status(error) in (429, 503) or status in (429, 503):
-                raise StorageUnavailable(
-                    f"the source of {self.of(name)} is busy", retry_after_seconds=_retry_after(error), blob=name
-                ) from error
-            self.source_refused(error, name)
-        if code in ("ContainerNotFound", "ContainerDisabled"):
-            raise ContainerMissing(
-                f"there is no container {self.container} in {self.url}",
-                remedy=self.when_missing
-                or f"check {self.url_setting}; `lifeboat.py backup` makes missing containers where it may",
-                setting=self.url_setting,
-            ) from error
-        if status in (408, 429) or status >= 500 or code == "ContainerBeingDeleted":
-            raise StorageUnavailable(
-                f"{self.url} answered {status} {code} ({action} {self.of(name)})",
-                remedy="the service is busy or failing: try again later",
-                retry_after_seconds=_retry_after(error),
-                blob=name,
-            ) from error
-        if status == 404 and name is not None and code in ("BlobNotFound", "404"):
-            self.missing(name, error)
-        if status in (401, 403) or code in _NOT_KNOWN:
-            self._forbidden(error, code, action, name)
-        if code == "BlobImmutableDueToPolicy":
-            raise BlobProtected(
-                f"{self.of(name)} is protected: an immutability policy forbids to {action} it",
-                remedy="wait until its date has passed",
-                blob=name,
-            ) from error
-        if action in ("put", "copy") and status in (409, 412):
-            raise BlobExists(f"{self.of(name)} exists already", blob=name) from error
-        raise StorageError(
-            f"{self.url} answered {status} {code} ({action} {self.of(name)}): {_one_line(error)}",
-            remedy=f"check that {self.url_setting} is the blob endpoint of a storage account",
-            setting=self.url_setting,
-            blob=name,
-        ) from error
-
-    def source_refused(self, error: BaseException | None, name: str) -> NoReturn:
-        told = " ".join(filter(None, (_code(error), _header(error, "x-ms-copy-source-error-code"))))
-        raise CopyRefused(
-            f"{self.url} could not read the source of {self.of(name)} ({told})",
-            remedy="let the account that copies through the firewall of the source, and check the rights there",
-            blob=name,
-        ) from error
-
-    def _forbidden(self, error: HttpResponseError, code: str, action: str, name: str | None) -> NoReturn:
-        what = f"{self.url} refused to {action} {self.of(name)} ({code})"
-        setting = None
-        if code == "KeyBasedAuthenticationNotPermitted":
-            setting = self.key_setting
-            remedy = f"the account takes no keys: remove {self.key_setting} and use Entra ID"
-        elif self.with_key and code in _NOT_KNOWN | _NOT_ALLOWED_HERE:
-            setting = self.key_setting
-            remedy = f"check {self.key_setting}, this machine's clock, and the account's firewall"
-        elif code in _NOT_KNOWN:
-            remedy = "check the identity, its tenant, and this machine's clock"
-        elif code in _NOT_ALLOWED_HERE:
-            remedy = f"the account's firewall may refuse this network; else the identity needs {_RIGHTS[action]}"
-        else:
-            remedy = f"give the identity the right {_RIGHTS[action]} on {self.of(None)}"
-        raise StorageForbidden(what, remedy=remedy, setting=setting, blob=name) from error
-
-
-def account_name(url: str) -> str:
-    """The account that a blob endpoint belongs to: its path for emulators, else the first label of its host."""
-    parts = urlsplit(url)
-    path = parts.path.strip("/")
-    return path.split("/")[0] if path else (parts.hostname or "").split(".")[0]
-
-
-def blob_url(account_url: str, container: str, name: str) -> str:
-    """The plain URL of a blob, its name encoded as the library encodes it."""
-    return f"{account_url.rstrip('/')}/{container}/{quote(name, safe='~/')}"
-
-
-def _check_endpoint(url: str, setting: str, *, entra_id: bool) -> None:
-    parts = urlsplit(url)
-    reason = None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        reason = "it is no http or https address"
-    elif parts.query or parts.username:
-        reason = "it must be the bare endpoint, without SAS or credentials"
-    elif _is_address(parts.hostname) and not parts.path.strip("/"):
-        reason = "an address without a domain needs the account as its path"
-    if reason:
-        shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-        raise SettingsError(
-            f"{setting} ({shown}) cannot be used: {reason}",
-            remedy="give the account's blob endpoint, such as https://ACCOUNT.blob.core.windows.net",
-            setting=setting,
-        )
-    if entra_id and parts.scheme == "http":
-        raise SettingsError(
-            f"{setting} is a plain http address, over which no Entra ID token may be sent",
-            remedy="use https, or set the account key",
-            setting=setting,
-        )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return True
-
-
-def _check_key(key: str, setting: str) -> None:
-    try:
-        base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SettingsError(
-            f"{setting} is not an account key: it is not base64",
-            remedy="copy the key again from the account's access keys",
-            setting=setting,
-        ) from error
-
-
-def _transport(url: str) -> RequestsTransport:
-    """Connections for many threads; proxies and certificates of the environment are looked up once, not per call.
-
-    They are kept alive by TCP too: a copy is silent for longer than Azure's load balancers remember a connection.
-    """
-    import requests
-    from azure.core.pipeline.transport import RequestsTransport
-    from requests.adapters import HTTPAdapter
-    from requests.utils import get_environ_proxies
-    from urllib3.connection import HTTPConnection
-    from urllib3.util.retry import Retry
-
-    class KeptAlive(HTTPAdapter):
-        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # as requests passes them
-            super().init_poolmanager(
-                *arguments, **options, socket_options=[*HTTPConnection.default_socket_options, *_keep_alive()]
-            )
-
-    session = requests.Session()
-    session.trust_env = False
-    session.proxies.update(get_environ_proxies(url))
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    adapter = KeptAlive(
-        pool_connections=2, pool_maxsize=SOCKETS, max_retries=Retry(total=False, redirect=False, raise_on_status=False)
-    )
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return RequestsTransport(
-        session=session,
-        connection_verify=session.verify,
-        connection_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        connection_data_block_size=READ_BLOCK_BYTES,
-        use_env_settings=False,
-    )
-
-
-def _keep_alive() -> list[tuple[int, int, int]]:
-    """Socket options: a sign of life after each ``KEEP_ALIVE_SECONDS`` of silence, as far as this system has them."""
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
-        if hasattr(socket, name):
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), KEEP_ALIVE_SECONDS))
-    return options
-
-
-def _code(error: BaseException | None) -> str:
-    """Azure's error code, which a reply without a body carries in a header only."""
-    code = getattr(error, "error_code", None)
-    return str(getattr(code, "value", code) or _header(error, "x-ms-error-code"))
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    try:
-        return float(_header(error, "Retry-After"))
-    except ValueError:
-        return None
-
-
-def _header(error: BaseException | None, name: str) -> str:
-    """A header of the reply, empty where there is none."""
-    return str(getattr(getattr(error, "response", None), "headers", {}).get(name) or "")
-
-
-def _source_status(error: HttpResponseError) -> int | None:
-    """What the source of a copy answered to the service, where that says so."""
-    told = _header(error, "x-ms-copy-source-status-code")
-    return int(told) if told.isdecimal() else None
-
-
-def _is_about_source(error: HttpResponseError, status: int, code: str) -> bool:
-    """Whether a copy failed at its source, or because the service does not know this call at all."""
-    if code == "CannotVerifyCopySource" or _source_status(error):
-        return True
-    return status == 501 or code in ("PublicAccessNotPermitted", "BlobNotFound", "ResourceNotFound")
-
-
-_SECRET = re.compile(r"(\bsig(?:=|%3D))[^&\s'\"\]<>]+|(\bBearer\s+)[\w.~+/=-]+", re.IGNORECASE)
-
-
-def _without_secrets(text: str) -> str:
-    """``text`` without the signature of a SAS or a token that may be in it."""
-    return _SECRET.sub(lambda found: f"{found[1] or found[2]}…", text)
-
-
-class _Scrubbed(Exception):
-    """In place of an error of the library, and of those behind it, that showed a secret: its text without that."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(_without_secrets(f"{type(error).__name__}: {error}"))
-        self.error_code = _code(error)
-
-
-def _shows_secret(error: BaseException) -> bool:
-    """Whether a traceback of the error would show a signature or a token."""
-    seen: set[int] = set()
-    behind: BaseException | None = error
-    while behind is not None and id(behind) not in seen:
-        seen.add(id(behind))
-        if _SECRET.search(str(behind)):
-            return True
-        behind = behind.__cause__ or behind.__context__
-    return False
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line of a message, without the secrets that may be in it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _without_secrets(lines[0])[:300]
-
-
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
+
+
+def _version(blob: BlobProperties) -> BlobVersion:
+    md5, policy, deleted = blob.content_settings.content_md5, blob.immutability_policy, bool(blob.deleted)
+    until = policy.expiry_time if policy else None
+    mode = getattr(policy.policy_mode, "value", policy.policy_mode) if policy else None
+    return BlobVersion(
+        blob.name,
+        blob.version_id,
+        (bool(blob.is_current_version) or blob.version_id is None) and not deleted,
+        blob.size,
+        _utc(blob.last_modified),
+        md5=bytes(md5) if md5 else None,
+        until=_utc(until) if until else None,
+        locked=str(mode).lower() == "locked",
+        legal_hold=bool(blob.has_legal_hold),
+        deleted=deleted,
+    )

@@ -6,13 +6,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from shared.storage.blob_store import BlobInfo, BlobStore
+from shared.storage.versions import BlobVersion, VersionedStore
 
 
 @dataclass
 class Traffic:
-    """Requests by kind (``put``, ``get``, ``list``, ``stat``, ``delete``) and the bytes of bodies, both ways."""
+    """Requests by kind (``put``, ``get``, ``list``, ``stat``, ``delete``; of versions also ``protect``,
+    ``make_current``, ``delete_version``, ``undelete``) and the bytes of bodies, both ways."""
 
     requests: Counter[str] = field(default_factory=Counter)
     bytes_put: int = 0
@@ -61,3 +64,39 @@ class CountingStore:
     def _count(self, kind: str) -> None:
         with self._lock:
             self.traffic.requests[kind] += 1
+
+
+class CountingVersions(CountingStore):
+    """The same of a ``VersionedStore``."""
+
+    inner: VersionedStore
+
+    def __init__(self, inner: VersionedStore) -> None:
+        super().__init__(inner)
+
+    def list_versions(self, prefix: str) -> Iterator[BlobVersion]:
+        self._count("list")
+        return self.inner.list_versions(prefix)
+
+    def get_version(self, name: str, version: str, offset: int = 0, length: int | None = None) -> bytes:
+        self._count("get")
+        body = self.inner.get_version(name, version, offset, length)
+        with self._lock:
+            self.traffic.bytes_got += len(body)
+        return body
+
+    def protect(self, name: str, until: datetime) -> None:
+        self._count("protect")
+        self.inner.protect(name, until)
+
+    def make_current(self, version: BlobVersion) -> bool:
+        self._count("make_current")
+        return self.inner.make_current(version)
+
+    def delete_version(self, name: str, version: str) -> None:
+        self._count("delete_version")
+        self.inner.delete_version(name, version)
+
+    def undelete(self, name: str) -> None:
+        self._count("undelete")
+        self.inner.undelete(name)

@@ -14,7 +14,8 @@ from functools import cached_property, partial
 
 from shared.errors import BlobNotFound, Damaged, SettingsError, StorageError
 from shared.settings import LandingSettings
-from shared.storage.azure_blobs import AzureBlobAccount, AzureBlobStore, account_name, blob_url
+from shared.storage.azure_blobs import AzureBlobAccount, AzureBlobStore
+from shared.storage.azure_endpoint import account_name, blob_url
 from shared.storage.blob_store import BlobInfo
 from shared.storage.copying import COPY_LIMIT_SECONDS, CopySource, copy_blob
 from shared.storage.credentials import open_credential

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TypeVar
 
 from shared.errors import StorageError, StorageUnavailable
 from shared.storage.blob_store import BlobInfo, BlobStore
+from shared.storage.versions import BlobVersion, VersionedStore
 
 T = TypeVar("T")
 
@@ -60,15 +62,19 @@ class RetryingStore:
         self.repeat(lambda: self.inner.delete(name))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        given: str | None = None
+        return self._listed(lambda: self.inner.list(prefix), lambda blob: (blob.name,))
+
+    def _listed(self, listing: Callable[[], Iterator[T]], place: Callable[[T], tuple[str, ...]]) -> Iterator[T]:
+        """What ``listing`` gives, in the order of ``place``, each once, though it breaks and is begun again."""
+        given: tuple[str, ...] | None = None
         patience, patience_since = self._patience(), given
         while True:
             try:
-                for blob in self.inner.list(prefix):
+                for item in listing():
                     self._limit_now = self._limit
-                    if given is None or blob.name > given:
-                        given = blob.name
-                        yield blob
+                    if given is None or place(item) > given:
+                        given = place(item)
+                        yield item
                 return
             except StorageUnavailable as error:
                 if given != patience_since:
@@ -97,6 +103,32 @@ class RetryingStore:
         if self._on_retry:
             self._on_retry(error, seconds)
         self._sleep(seconds)
+
+
+class RetryingVersions(RetryingStore):
+    """The same of a ``VersionedStore``: every call of it may be made again, for each answers for what was done."""
+
+    inner: VersionedStore
+
+    def list_versions(self, prefix: str) -> Iterator[BlobVersion]:
+        return self._listed(
+            lambda: self.inner.list_versions(prefix), lambda version: (version.name, version.version or "")
+        )
+
+    def get_version(self, name: str, version: str, offset: int = 0, length: int | None = None) -> bytes:
+        return self.repeat(lambda: self.inner.get_version(name, version, offset, length))
+
+    def protect(self, name: str, until: datetime) -> None:
+        self.repeat(lambda: self.inner.protect(name, until))
+
+    def make_current(self, version: BlobVersion) -> bool:
+        return self.repeat(lambda: self.inner.make_current(version))
+
+    def delete_version(self, name: str, version: str) -> None:
+        self.repeat(lambda: self.inner.delete_version(name, version))
+
+    def undelete(self, name: str) -> None:
+        self.repeat(lambda: self.inner.undelete(name))
 
 
 class _Patience:

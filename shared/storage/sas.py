@@ -63,11 +63,13 @@ class Signer:
         """For the container and all its blobs, from now on: there is no start time, which clocks could miss."""
         return self._sign("c", name, permissions, expires)
 
-    def blob(self, container: str, name: str, permissions: str, expires: datetime) -> Sas:
-        """For one blob."""
-        return self._sign("b", f"{container}/{name}", permissions, expires)
+    def blob(
+        self, container: str, name: str, permissions: str, expires: datetime, *, version: str | None = None
+    ) -> Sas:
+        """For one blob, or one version of it, which the URL names itself, as its ``versionid``."""
+        return self._sign("bv" if version else "b", f"{container}/{name}", permissions, expires, version)
 
-    def _sign(self, resource: str, path: str, permissions: str, expires: datetime) -> Sas:
+    def _sign(self, resource: str, path: str, permissions: str, expires: datetime, moment: str | None = None) -> Sas:
         """``permissions`` in the service's order, ``racwdl``."""
         expires = expires.astimezone(UTC).replace(microsecond=0)
         fields = {
@@ -86,13 +88,13 @@ class Signer:
                 "sks": self.key.service,
                 "skv": self.key.version,
             }
-        text = "\n".join(self._string_to_sign(fields, path))
+        text = "\n".join(self._string_to_sign(fields, path, moment or ""))
         key = base64.b64decode(self.key.value if isinstance(self.key, DelegationKey) else self.key)
         fields["sig"] = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
         return Sas("&".join(f"{name}={quote(value, safe='')}" for name, value in fields.items() if value), expires)
 
-    def _string_to_sign(self, fields: dict[str, str], path: str) -> list[str]:
-        """The lines that are signed; empty ones stand for what we never set, named beside."""
+    def _string_to_sign(self, fields: dict[str, str], path: str, moment: str) -> list[str]:
+        """The lines signed, the version as ``moment``; an empty one stands for what we never set, named beside."""
         version = self.version
         lines = [fields["sp"], "", fields["se"], f"/blob/{self.account}/{path}"]  # "": start
         if "skoid" in fields:
@@ -101,7 +103,7 @@ class Signer:
             lines += [""] * 2 * (version >= "2025-07-05")  # tenant and object of a delegated user
         else:
             lines += [""]  # stored access policy
-        lines += ["", fields["spr"], version, fields["sr"], ""]  # "": addresses, snapshot
+        lines += ["", fields["spr"], version, fields["sr"], moment]  # "": addresses
         lines += [""] * (version >= "2020-12-06")  # encryption scope
         if "skoid" in fields:
             lines += [""] * 2 * (version >= "2026-04-06")  # headers and query of the request

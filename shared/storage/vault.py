@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from shared.errors import ContainerMissing, SettingsError, StorageForbidden
 from shared.settings import VaultSettings
-from shared.storage.azure_blobs import AzureBlobStore, account_name, blob_url
+from shared.storage.azure_blobs import AzureBlobStore
 from shared.storage.blob_store import BlobStore
 from shared.storage.copying import COPY_LIMIT_SECONDS, CopySource, copy_blob
-from shared.storage.counting import CountingStore, Traffic
+from shared.storage.counting import CountingVersions, Traffic
 from shared.storage.credentials import open_credential
 from shared.storage.key_vault import KeyVaultSecrets, SecretStore
-from shared.storage.retrying import RetryingStore
-from shared.storage.sas import Signer
+from shared.storage.retrying import RetryingStore, RetryingVersions
+from shared.storage.versions import VersionedStore
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -29,8 +28,6 @@ RECORDS_CONTAINER = "recovery-points"
 DATABASES_CONTAINER = "databases"
 FIRST_ANSWER_SECONDS = 20.0
 """How long the first call is repeated: who has mistyped an address learns it soon."""
-SOURCE_SAS_LIFETIME = timedelta(hours=1)
-"""How long the source of a copy may be read; it is looked at when the copy begins."""
 
 _OLDER_VAULT = (
     f"make the container '{DATABASES_CONTAINER}' in the vault, as a new deployment does, or let 'backup' do it once "
@@ -43,8 +40,8 @@ class Container:
     """One container of the vault; ``store`` retries and counts."""
 
     service: AzureBlobStore
-    counting: CountingStore
-    store: RetryingStore
+    counting: CountingVersions
+    store: RetryingVersions
 
 
 @dataclass
@@ -133,22 +130,13 @@ class Vault:
         return copy_blob(container.service, retrying, name, CopySource(source_url), size_bytes=size_bytes)
 
     def copy_source(self, name: str) -> CopySource:
-        """How another account's service reads a blob of ``databases``: with an account key by a SAS for this blob
-        and ``SOURCE_SAS_LIFETIME``, else by our own token, good for as long as Entra ID made it. Make it anew for
-        each copy. ``StorageForbidden``: no token is to be had.
-        """
-        url = blob_url(self.settings.url, DATABASES_CONTAINER, name)
-        if not self.settings.key:
-            container = self._container(DATABASES_CONTAINER)
-            return CopySource(url, container.store.repeat(lambda: container.service.bearer(self._credential)))
-        signer = Signer(
-            account_name(self.settings.url),
-            self.settings.key,
-            self.settings.api_version,
-            https_only=url.startswith("https:"),
-        )
-        sas = signer.blob(DATABASES_CONTAINER, name, "r", datetime.now(UTC) + SOURCE_SAS_LIFETIME)
-        return CopySource(f"{url}?{sas.token}")
+        """How another account's service reads a blob of ``databases``. See ``AzureBlobStore.source``."""
+        container = self._container(DATABASES_CONTAINER)
+        return container.store.repeat(lambda: container.service.source(name))
+
+    def versions(self, container: str) -> VersionedStore:
+        """One of the containers with what it was."""
+        return self._container(container).store
 
     def traffic(self) -> Traffic:
         """What was asked of the containers so far; ``copy`` counts calls of ``copy_in``."""
@@ -176,7 +164,7 @@ class Vault:
                 api_version=settings.api_version,
                 when_missing=_OLDER_VAULT if name == DATABASES_CONTAINER else None,
             )
-            counting = CountingStore(service)
-            store = RetryingStore(counting, first_limit_seconds=FIRST_ANSWER_SECONDS)
+            counting = CountingVersions(service)
+            store = RetryingVersions(counting, first_limit_seconds=FIRST_ANSWER_SECONDS)
             self._containers[name] = Container(service, counting, store)
         return self._containers[name]

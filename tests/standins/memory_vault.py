@@ -143,7 +143,7 @@ class MemoryStore:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         with self._call("list", prefix):
-            found = [version for version in self._state.versions(prefix) if version.current and not version.deleted]
+            found = [version for version in self._state.versions(prefix) if version.current]
             return iter([BlobInfo(version.name, len(version.body), version.modified) for version in found])
 
     def stat(self, name: str) -> BlobInfo | None:
@@ -169,6 +169,9 @@ class MemoryStore:
     def protect(self, name: str, until: datetime) -> None:
         with self._call("protect", name):
             self._allow(self.vault.rights.immutability, "immutableStorage/runAsSuperUser/action", name)
+            there = self._state.current(name)
+            if there is not None and there.locked and there.until == until:
+                return
             with self._azure(name):
                 self._state.protect(name, until, locked=True)
 
@@ -232,7 +235,12 @@ class MemoryStore:
                 raise BlobNotFound(what, blob=name) from refused
             if refused.code.startswith("BlobImmutable"):
                 raise BlobProtected(what, remedy="wait until its date has passed", blob=name) from refused
-            raise StorageError(what, remedy="LIFEBOAT_PROTECT_FOR=0s", blob=name) from refused
+            raise StorageError(
+                what,
+                remedy="LIFEBOAT_PROTECT_FOR=0s goes without protection",
+                setting="LIFEBOAT_PROTECT_FOR",
+                blob=name,
+            ) from refused
 
     def _same(self, there: Version, same: bool) -> bool:
         if same:

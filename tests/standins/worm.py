@@ -78,7 +78,7 @@ class WormContainer:
 
     def current(self, name: str) -> Version | None:
         with self.lock:
-            found = [version for version in self._blobs.get(name, ()) if version.current and not version.deleted]
+            found = [version for version in self._blobs.get(name, ()) if version.current]
         return found[0] if found else None
 
     def version(self, name: str, version_id: str) -> Version:
@@ -97,8 +97,9 @@ class WormContainer:
             found = [version for name in sorted(self._blobs) for version in self._blobs[name]]
         return (version for version in found if version.name.startswith(prefix))
 
-    def write(self, name: str, body: bytes, *, overwrite: bool) -> Version:
-        """Put Blob. One that is protected may be overwritten too: what it was stays, protected, as a version."""
+    def write(self, name: str, body: bytes, *, overwrite: bool, modified: datetime | None = None) -> Version:
+        """Put Blob. One that is protected may be overwritten too: what it was stays, protected, as a version.
+        ``modified``: where another clock than ours says so."""
         with self.lock:
             old = self.current(name)
             if old and not overwrite:
@@ -107,22 +108,34 @@ class WormContainer:
                 self._replace(old, replace(old, current=False) if self.worm.versioning else None)
             now, stamp = self._stamp()
             md5 = hashlib.md5(body, usedforsecurity=False).digest()
-            made = Version(name, stamp if self.worm.versioning else None, True, body, md5, now)
+            made = Version(name, stamp if self.worm.versioning else None, True, body, md5, modified or now)
             self._blobs.setdefault(name, []).append(made)
             return made
 
     def delete(self, name: str) -> None:
         """Delete Blob without a version."""
         with self.lock:
+            self.refuse_delete(name)
+            self.remove(name)
+
+    def refuse_delete(self, name: str) -> None:
+        """Raise what Delete Blob would be refused with."""
+        current = self.current(name)
+        if current is None:
+            raise _not_found()
+        if self.worm.delete_under_policy == "refused":
+            self._refuse_protected(current)
+
+    def remove(self, name: str) -> None:
+        """What a delete that was not refused makes of the current version."""
+        with self.lock:
             current = self.current(name)
-            if current is None:
-                raise _not_found()
-            if self.worm.delete_under_policy == "refused":
-                self._refuse_protected(current)
+            assert current is not None
             if self.worm.versioning:
                 self._replace(current, replace(current, current=False))
             else:
-                self._replace(current, replace(current, deleted=True) if self.worm.soft_delete else None)
+                gone = replace(current, current=False, deleted=True)
+                self._replace(current, gone if self.worm.soft_delete else None)
 
     def delete_version(self, name: str, version_id: str) -> None:
         """Delete Blob of a version: never of the current one, nor of one that is protected."""
@@ -136,12 +149,13 @@ class WormContainer:
             self._replace(version, replace(version, deleted=True) if self.worm.soft_delete else None)
 
     def protect(self, name: str, until: datetime, *, locked: bool, version_id: str | None = None) -> Version:
-        """Set Blob Immutability Policy, of a version or the current one."""
+        """Set Blob Immutability Policy, of a version or the current one. Whether a locked date may be set once more is
+        not told; here it may not, which is harder on the caller."""
         with self.lock:
             version = self._for_policy(name, version_id)
             if until <= self._clock():
                 raise Refused(400, "InvalidHeaderValue", "The value for one of the HTTP headers is not in range.")
-            if version.locked and (not locked or (version.until and until < version.until)):
+            if version.locked and (not locked or (version.until and until <= version.until)):
                 raise _immutable()
             made = replace(version, until=until.replace(microsecond=0), locked=locked)
             self._replace(version, made)
@@ -167,9 +181,10 @@ class WormContainer:
             versions = self._blobs.get(name)
             if not versions:
                 raise _not_found()
-            if any(not version.deleted and version.current for version in versions) and not self.worm.versioning:
-                versions = [version for version in versions if not version.deleted]
-            self._blobs[name] = [replace(version, deleted=False) for version in versions]
+            if self.worm.versioning:
+                self._blobs[name] = [replace(version, deleted=False) for version in versions]
+            elif self.current(name) is None:
+                self._blobs[name] = [replace(versions[-1], current=True, deleted=False)]
 
     def _for_policy(self, name: str, version_id: str | None) -> Version:
         version = self.version(name, version_id) if version_id else self.current(name)

@@ -10,7 +10,7 @@ from shared.status.runbook.commands import asked, placeholder, quote, text, vari
 from shared.status.runbook.document import Section, Step, section, step
 from shared.status.runbook.facts import Facts
 from shared.status.runbook.words import build_text, host_of, sentences
-from shared.storage.azure_blobs import account_name
+from shared.storage.azure_endpoint import account_name
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from shared.status.runbook.commands import asked, lifeboat, placeholder, quote, 
 from shared.status.runbook.document import Section, Step, section, step, warning
 from shared.status.runbook.facts import Facts
 from shared.status.runbook.words import host_of, time
-from shared.storage.azure_blobs import account_name
+from shared.storage.azure_endpoint import account_name
 
 _PUBLIC_CLOUD = "core.windows.net"
 

@@ -16,7 +16,7 @@ from shared.status.runbook.commands import lifeboat, placeholder, quote, text
 from shared.status.runbook.document import Section, Step, section, step, warning
 from shared.status.runbook.facts import Facts, folder_of
 from shared.status.runbook.words import kinds, sentences, time
-from shared.storage.azure_blobs import blob_url
+from shared.storage.azure_endpoint import blob_url
 from shared.storage.vault import DATABASES_CONTAINER
 
 FOLDER = "C:\\LifeboatRestore"

@@ -32,7 +32,7 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.settings import LandingSettings, Settings
-from shared.storage import azure_blobs
+from shared.storage import azure_endpoint
 from shared.storage import landing as landing_module
 from shared.storage import vault as vault_module
 from shared.storage.copying import LARGEST_COPY_BYTES, CopySource
@@ -449,7 +449,7 @@ def test_a_copy_may_be_silent_for_longer_than_any_other_call(
     vault: VaultAccount, container: LandingContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = backed_up(container, "full.bak", b"content")
-    monkeypatch.setattr(azure_blobs, "READ_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(azure_endpoint, "READ_TIMEOUT_SECONDS", 0.5)
     vault.faults.add("delay the next put by 1500 ms")
     with opened_vault(vault) as product_vault:
         assert product_vault.copy_in("full.bak", source, size_bytes=7) is True

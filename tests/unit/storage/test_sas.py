@@ -46,6 +46,9 @@ def test_in_the_librarys_own_version_it_signs_what_the_library_signs(
     blob = generate_blob_sas("account", "landing", name, permission="r", **common)  # type: ignore[arg-type]
     assert _fields(signer.container("landing", "rwdl", EXPIRES).token) == _fields(container)
     assert _fields(signer.blob("landing", name, "r", EXPIRES).token) == _fields(blob)
+    version = "2026-11-25T12:00:00.1234567Z"
+    of_version = generate_blob_sas("account", "landing", name, permission="r", version_id=version, **common)  # type: ignore[arg-type]
+    assert _fields(signer.blob("landing", name, "r", EXPIRES, version=version).token) == _fields(of_version)
 
 
 def test_a_sas_has_no_start_time_no_question_mark_and_ends_in_utc() -> None:
