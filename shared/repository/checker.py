@@ -7,7 +7,7 @@ not sorted or not written as Go writes them, packs that mix trees and data.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,8 @@ from shared.repository.packs import pack_bytes, pack_name, parse_pack
 from shared.repository.reader import BlobReader, open_blob
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
-from shared.repository.trees import parse_tree, unquote
+from shared.repository.trees import unquote
+from shared.repository.walk import TreeWalker, WalkedTree
 
 READS_AT_ONCE = 3
 MOST_FINDINGS = 1000
@@ -56,20 +57,37 @@ class Checker:
     _packs: dict[bytes, tuple[IndexedBlob, ...]] = field(default_factory=dict)
     _present: dict[bytes, int] = field(default_factory=dict)
     _snapshots: set[str] = field(default_factory=set)
+    _needed: set[bytes] = field(default_factory=set)
+    """Packs that the snapshots need."""
 
     def run(self, *, read_data: bool = False) -> list[Finding]:
-        self._check_keys()
-        self._present = self.repository.list_packs()
-        self._check_index()
-        self._check_packs()
-        self._check_snapshots()
+        self._look()
+        self._check_packs(self._packs)
+        self._check_snapshots(self.repository.list_ids("snapshots"))
         if read_data:
-            self._read_data()
+            self.read_packs(self._packs)
         return self.findings
+
+    def run_for(self, snapshots: Iterable[str]) -> list[Finding]:
+        """As ``run`` with ``read_data``, of these snapshots and what they need."""
+        self._look()
+        self._check_snapshots(snapshots)
+        self._check_packs(self._needed & self._packs.keys())
+        self.read_packs(self._needed)
+        return self.findings
+
+    def packs(self) -> list[bytes]:
+        """Ids of the packs that an index names and that are there, after ``run``."""
+        return [pack for pack in self._packs if pack in self._present]
 
     def snapshots(self) -> set[str]:
         """Ids of the snapshots that are there, after ``run``."""
         return self._snapshots
+
+    def _look(self) -> None:
+        self._check_keys()
+        self._present = self.repository.list_packs()
+        self._check_index()
 
     def _found(self, name: str, message: str) -> None:
         if len(self.findings) < MOST_FINDINGS:
@@ -103,11 +121,11 @@ class Checker:
             if pack_id not in self._present:  # known last: what lies in a pack that is there is looked for in that
                 self.repository.index.add_pack(IndexedPack(pack_id, blobs))
 
-    def _check_packs(self) -> None:
-        """Each pack that an index names: there, as long as its blobs say, and of one kind."""
-        self.progress.packs = len(self._packs)
-        for pack_id, blobs in self._packs.items():
-            name = pack_name(pack_id)
+    def _check_packs(self, packs: Collection[bytes]) -> None:
+        """Packs that an index names: there, as long as their blobs say, and each of one kind."""
+        self.progress.packs = len(packs)
+        for pack_id in packs:
+            name, blobs = pack_name(pack_id), self._packs[pack_id]
             size = self._present.get(pack_id)
             if size is None:
                 self._found(name, "an index names the pack, and it is not there")
@@ -117,10 +135,9 @@ class Checker:
             if len({blob.is_tree for blob in blobs}) > 1:
                 self._found(name, "the pack mixes trees and data")
 
-    def _check_snapshots(self) -> None:
-        seen: set[str] = set()
-        reader = BlobReader(self.repository)
-        for snapshot_id in self.repository.list_ids("snapshots"):
+    def _check_snapshots(self, snapshots: Iterable[str]) -> None:
+        walker = TreeWalker(BlobReader(self.repository), check=self.check)
+        for snapshot_id in snapshots:
             self.check()
             try:
                 snapshot = load_snapshot(self.repository, snapshot_id)
@@ -129,75 +146,63 @@ class Checker:
                 continue
             self._snapshots.add(snapshot_id)
             self.progress.snapshots += 1
-            pending = [snapshot.tree]
-            while pending:
-                tree = pending.pop()
-                if tree not in seen:
-                    seen.add(tree)
-                    pending += self._check_tree(reader, tree, f"snapshots/{snapshot_id}")
+            for tree in walker.walk([snapshot.tree]):
+                self.progress.trees += 1
+                self._check_tree(tree, f"snapshots/{snapshot_id}")
 
-    def _check_tree(self, reader: BlobReader, tree: str, needed_by: str) -> list[str]:
-        """Returns the trees below it. A finding names the pack that the tree lies in."""
-        self.check()
-        self.progress.trees += 1
-        try:
-            location = reader.locate(bytes.fromhex(tree), tree=True)
-        except (Damaged, TypeError, ValueError):
-            self._found(needed_by, f"no index names the tree {tree}, which the snapshot needs")
-            return []
-        if location.pack not in self._present:
-            return []  # the pack is a finding already
-        pack = pack_name(location.pack)
-        try:
-            body = reader.load(bytes.fromhex(tree), tree=True)
-            nodes = parse_tree(body)
-        except Damaged as error:
-            self._found(pack, f"tree {tree}: {error}")
-            return []
-        if not body.endswith(b"\n"):
-            self._found(pack, f"tree {tree} does not end in a newline, as restic writes it")
-        below: list[str] = []
+    def _check_tree(self, tree: WalkedTree, needed_by: str) -> None:
+        """A finding names the pack that the tree lies in."""
+        if tree.pack is None:
+            self._found(needed_by, f"no index names the tree {tree.id}, which the snapshot needs")
+            return
+        self._needed.add(bytes.fromhex(tree.pack[-64:]))
+        if tree.error:
+            if bytes.fromhex(tree.pack[-64:]) in self._present:  # else the pack is a finding already
+                self._found(tree.pack, f"tree {tree.id}: {tree.error}")
+            return
+        if not tree.body.endswith(b"\n"):
+            self._found(tree.pack, f"tree {tree.id} does not end in a newline, as restic writes it")
         last: bytes | None = None
-        for node in nodes:
+        for node in tree.nodes:
             try:
                 name = unquote(node["name"])
                 if last is not None and name <= last:
-                    self._found(pack, f"tree {tree} is not sorted, or names {node['name']!r} twice")
+                    self._found(tree.pack, f"tree {tree.id} is not sorted, or names {node['name']!r} twice")
                 last = name
-                below += self._check_node(pack, tree, node)
+                self._check_node(tree.pack, tree.id, node)
             except (Damaged, AttributeError, TypeError, ValueError) as error:
-                self._found(pack, f"tree {tree}: the node {node['name']!r} cannot be read: {error}")
-        return below
+                message = f"tree {tree.id}: the node {node['name']!r} cannot be read: {error}"
+                self._found(tree.pack, message)
 
-    def _check_node(self, pack: str, tree: str, node: dict[str, Any]) -> list[str]:
-        """Returns the tree below it, if there is one."""
+    def _check_node(self, pack: str, tree: str, node: dict[str, Any]) -> None:
         name = node["name"]
         if node.get("type") == "dir":
             if not node.get("subtree"):
                 self._found(pack, f"tree {tree}: the folder {name!r} has no tree")
-                return []
-            return [node["subtree"]]
+            return
         if node.get("type") != "file":
-            return []
+            return
         if node.get("content") is None:
             self._found(pack, f"tree {tree}: the file {name!r} has no list of blobs")
-            return []
+            return
         total = 0
         for blob_id in node["content"]:
             location = self.repository.index.find(bytes.fromhex(blob_id), tree=False)
             if location is None:
                 self._found(pack, f"tree {tree}: no index names blob {blob_id}, which the file {name!r} needs")
-                return []
+                return
+            self._needed.add(location.pack)
             total += location.plain_bytes
         if total != node.get("size", 0):
             size = node.get("size", 0)
             self._found(pack, f"tree {tree}: the file {name!r} has size {size}, its blobs are {total} bytes long")
-        return []
 
     # --- every byte ---
 
-    def _read_data(self) -> None:
-        packs = sorted(set(self._packs) & set(self._present))
+    def read_packs(self, packs: Iterable[bytes]) -> None:
+        """Read packs back whole, after ``run``: their hashes, and each blob in them opened. Those that no index names
+        and those that are not there are left out."""
+        packs = sorted({pack for pack in packs if pack in self._packs and pack in self._present})
         with ThreadPoolExecutor(READS_AT_ONCE, "check") as pool:
             for start in range(0, len(packs), 64):
                 for pack_id, messages in zip(

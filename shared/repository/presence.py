@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shared.errors import Damaged
 from shared.repository.packs import pack_name
 from shared.repository.reader import BlobReader
 from shared.repository.repository import Repository
+from shared.repository.walk import TreeWalker, data_ids
 
 
 def missing_content(repository: Repository, root_tree: str) -> list[str]:
@@ -23,31 +23,15 @@ def missing_content(repository: Repository, root_tree: str) -> list[str]:
     )
     if not gone and not repository.missing_packs and not never_stored:
         return []
-    reader = BlobReader(repository)
     missing: dict[str, None] = {}
-    seen: set[str] = set()
-    pending = [root_tree]
-    while pending:
-        tree = pending.pop()
-        if tree in seen:
-            continue
-        seen.add(tree)
-        try:
-            location = reader.locate(bytes.fromhex(tree), tree=True)
-            if location.pack in gone:
-                missing[pack_name(location.pack)] = None
-                continue
-            nodes = reader.tree(tree)
-        except Damaged as error:
-            missing[error.object or tree] = None
-            continue
-        for node in nodes:
-            if node.get("subtree"):
-                pending.append(node["subtree"])
-            for blob_id in node.get("content") or ():
-                found = repository.index.find(bytes.fromhex(blob_id), tree=False)
+    for tree in TreeWalker(BlobReader(repository)).walk([root_tree]):
+        if tree.error:
+            missing[tree.error.object or tree.id] = None
+        for node in tree.nodes:
+            for blob_id in data_ids(node):
+                found = repository.index.find(blob_id, tree=False)
                 if found is None:
-                    missing[blob_id] = None
+                    missing[blob_id.hex()] = None
                 elif found.pack in gone:
                     missing[pack_name(found.pack)] = None
     return list(missing)

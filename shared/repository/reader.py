@@ -52,7 +52,7 @@ def load_header(repository: Repository, pack_id: bytes, size_bytes: int) -> list
     not fit the pack's size; ``BlobNotFound``."""
     name = pack_name(pack_id)
     start = max(0, size_bytes - HEADER_GUESS_BYTES)
-    tail = repository.store.get(name, start, size_bytes - start)
+    tail = repository.store.get(name, start, size_bytes - start) if size_bytes else b""
     try:
         header_bytes = header_and_length_bytes(tail)
         if header_bytes > len(tail):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from shared.errors import BlobNotFound, Damaged
 from shared.repository.compression import compress_blob, decompress
 from shared.repository.crypto import SEAL_BYTES
+from shared.repository.index import IndexedPack
 from shared.repository.packs import (
     DATA_PACK_BYTES,
     MOST_BLOBS,
@@ -26,6 +27,7 @@ from shared.repository.packs import (
     pack_name,
 )
 from shared.repository.repository import Repository
+from shared.storage.blob_store import BlobStore
 
 UPLOADS_AT_ONCE = 3
 """Packs on their way; with those being filled, what bounds the writer's memory: some 100 MiB."""
@@ -204,8 +206,7 @@ class BlobWriter:
 
     def _upload_now(self, blobs: list[SealedBlob], tree: bool) -> None:
         pack, body = build_pack(self._repository.key, blobs, tree=tree)
-        self._repository.store.put(pack_name(pack.id), body)
-        self._read_back(pack_name(pack.id), body)
+        store_pack(self._repository.store, pack, body)
         self._repository.index.add_pack(pack)
         self._unclaim([blob.id for blob in blobs], tree)
         with self._lock:
@@ -216,21 +217,6 @@ class BlobWriter:
         if due:
             self._write_index()
             self._repository.load_index()  # what other shards have stored meanwhile
-
-    def _read_back(self, name: str, body: bytes) -> None:
-        """The end of a pack, with the header that lists its blobs, as the vault has it, before an index names the
-        pack. ``Damaged``, naming it, unless it is there, as long as it should be, and its end the same."""
-        start = len(body) - header_and_length_bytes(body)
-        try:
-            there = self._repository.store.get(name, start)
-        except BlobNotFound:
-            there = b""
-        if there != body[start:]:
-            raise Damaged(
-                f"the vault does not have what was stored as {name}: the end of the pack is not what was sent",
-                remedy="Run 'backup' again: it is stored anew. Look at what lies between here and the storage account.",
-                blob=name,
-            )
 
     def _write_index(self) -> None:
         with self._lock:
@@ -247,3 +233,21 @@ class BlobWriter:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def store_pack(store: BlobStore, pack: IndexedPack, body: bytes) -> None:
+    """Upload a pack and look at its end, with the header that lists its blobs, as the vault has it: an index may name
+    it then. ``Damaged``, naming it, unless it is there, as long as it should be, and its end the same."""
+    name = pack_name(pack.id)
+    store.put(name, body)
+    start = len(body) - header_and_length_bytes(body)
+    try:
+        there = store.get(name, start)
+    except BlobNotFound:
+        there = b""
+    if there != body[start:]:
+        raise Damaged(
+            f"the vault does not have what was stored as {name}: the end of the pack is not what was sent",
+            remedy="Run the command again: it is stored anew. Look at what lies between here and the storage account.",
+            blob=name,
+        )

@@ -1,0 +1,227 @@
+"""What snapshots need of a repository, blob by blob, and in which packs it lies.
+
+A needed blob that no index names is looked for in the headers of packs that no index names: a writer that slept
+through its lock's staleness may have relied on packs that a prune took out of the index meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from shared.errors import BlobNotFound, Damaged
+from shared.repository.ahead import fetched_ahead
+from shared.repository.index import BlobIndex, IndexedBlob, IndexedPack
+from shared.repository.index_files import IndexFiles
+from shared.repository.packs import pack_name
+from shared.repository.reader import BlobReader, load_header
+from shared.repository.repository import Repository
+from shared.repository.snapshots import load_snapshot
+from shared.repository.walk import TreeWalker, data_ids
+from shared.storage.blob_store import BlobInfo
+
+HEADERS_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class PruneProgress:
+    """Counters that a display may read at any time."""
+
+    snapshots: int = 0
+    trees: int = 0
+    packs_repacked: int = 0
+    bytes_repacked: int = 0
+
+
+@dataclass(slots=True)
+class Needs:
+    """Found by ``find_needs``. Pack numbers are those of ``index_files``."""
+
+    repository: Repository
+    """With an index of its own: what lies in whole packs, and of two copies of a blob the one in the newer pack. So
+    what was repacked counts, not what it was made of, where the old index file could not be deleted."""
+    index_files: IndexFiles
+    present: dict[bytes, BlobInfo]
+    """Every pack that is there."""
+    missing: dict[str, None] = field(default_factory=dict)
+    """Packs that are needed and not there, or not as long as they should be; of data blobs that lie nowhere, their
+    ids."""
+    _named: int = 0
+    _broken: set[int] = field(default_factory=set)
+    _broken_and_needed: set[int] = field(default_factory=set)
+    _unindexed_read: bool = False
+    _marks: tuple[bytearray, bytearray] = field(default_factory=lambda: (bytearray(), bytearray()))
+
+    def used_packs(self) -> dict[str, int]:
+        """Every pack that is there and that a snapshot needs, with its bytes."""
+        used = {}
+        for number, pack_id in enumerate(self.index_files.pack_ids):
+            blob = self.present.get(pack_id)
+            if blob and self.is_used(number):
+                used[blob.name] = blob.size_bytes
+        return used
+
+    def is_used(self, number: int) -> bool:
+        if number in self._broken:
+            return number in self._broken_and_needed
+        return any(self.used_blobs(number))
+
+    def is_named(self, number: int) -> bool:
+        """Whether an index file names the pack."""
+        return number < self._named
+
+    def is_broken(self, number: int) -> bool:
+        """Whether the pack is not there, or has another length than its blobs."""
+        return number in self._broken
+
+    def used_blobs(self, number: int) -> Iterator[IndexedBlob]:
+        """The blobs of a pack that is not broken that a snapshot needs and for which this is their place."""
+        pack_id, index = self.index_files.pack_ids[number], self.repository.index
+        for blob in self.index_files.blobs(number):
+            if self.is_needed(blob):
+                location = index.find(blob.id, tree=blob.is_tree)
+                if location and location.pack == pack_id and location.offset == blob.offset:
+                    yield blob
+
+    def is_needed(self, blob: IndexedBlob) -> bool:
+        number = self.repository.index.number(blob.id, tree=blob.is_tree)
+        return number >= 0 and bool(self._marks[blob.is_tree][number])
+
+    # --- finding them ---
+
+    def add_whole_packs(self) -> None:
+        self._named = len(self.index_files)
+        whole = []
+        for number, pack_id in enumerate(self.index_files.pack_ids):
+            blob = self.present.get(pack_id)
+            if blob and blob.size_bytes == self.index_files.size_bytes(number):
+                whole.append((blob, number))
+            else:
+                self._broken.add(number)
+        for _, number in sorted(whole, key=_newest_first):
+            self._make_findable(number)
+
+    def walk(self, snapshots: Collection[str], check: Callable[[], None], progress: PruneProgress) -> set[bytes]:
+        """Mark what the snapshots need; returns the data blobs that are not found. ``Damaged``: a tree is not, or
+        cannot be read."""
+        roots = []
+        for snapshot in sorted(snapshots):
+            check()
+            roots.append(load_snapshot(self.repository, snapshot).tree)
+            progress.snapshots += 1
+        lost: set[bytes] = set()
+        walker = TreeWalker(BlobReader(self.repository), check=check)
+        while roots:
+            unnamed = []
+            for tree in walker.walk(roots):
+                if tree.pack is None and not self._unindexed_read and tree.error and _is_id(tree.id):
+                    unnamed.append(tree.id)
+                    continue
+                if tree.error:
+                    raise self._unreadable(tree.id, tree.error)
+                progress.trees += 1
+                self._mark(bytes.fromhex(tree.id), tree=True)
+                for node in tree.nodes:
+                    for blob_id in data_ids(node):
+                        if not self._mark(blob_id, tree=False):
+                            lost.add(blob_id)
+            if unnamed:
+                self.read_unindexed(check)
+                for tree_id in unnamed:
+                    walker.forget(tree_id)
+            roots = unnamed
+        return lost
+
+    def resolve(self, lost: set[bytes], check: Callable[[], None]) -> None:
+        """Find what the walk did not find: in packs that no index names, else it is missing."""
+        if not lost:
+            return
+        self.read_unindexed(check)
+        named = self._broken_index()
+        for blob_id in sorted(lost):
+            if self._mark(blob_id, tree=False):
+                continue
+            location = named.find(blob_id, tree=False)
+            if location is None:
+                self.missing[blob_id.hex()] = None
+                continue
+            self.missing[pack_name(location.pack)] = None
+            number = self.index_files.number(location.pack)
+            if number is not None:
+                self._broken_and_needed.add(number)
+
+    def read_unindexed(self, check: Callable[[], None]) -> None:
+        """Make findable what lies in packs that no index names. Those whose header cannot be read hold nothing."""
+        if self._unindexed_read:
+            return
+        self._unindexed_read = True
+        unindexed = [blob for pack_id, blob in self.present.items() if self.index_files.number(pack_id) is None]
+        unindexed.sort(key=lambda blob: _newest_first((blob, 0)))
+        for blob, header in fetched_ahead(self._header, unindexed, at_once=HEADERS_AT_ONCE):
+            check()
+            if header is not None:
+                self._make_findable(self.index_files.add(IndexedPack(bytes.fromhex(blob.name[-64:]), tuple(header))))
+
+    def _header(self, blob: BlobInfo) -> list[IndexedBlob] | None:
+        try:
+            return load_header(self.repository, bytes.fromhex(blob.name[-64:]), blob.size_bytes)
+        except (Damaged, BlobNotFound):
+            return None
+
+    def _make_findable(self, number: int) -> None:
+        index = self.repository.index
+        index.add_pack(self.index_files.pack(number))
+        for tree in (False, True):
+            marks = self._marks[tree]
+            marks += bytes(index.count(tree=tree) - len(marks))
+
+    def _mark(self, blob_id: bytes, *, tree: bool) -> bool:
+        number = self.repository.index.number(blob_id, tree=tree)
+        if number < 0:
+            return False
+        self._marks[tree][number] = 1
+        return True
+
+    def _broken_index(self) -> BlobIndex:
+        index = BlobIndex()
+        for number in sorted(self._broken):
+            index.add_pack(self.index_files.pack(number))
+        return index
+
+    def _unreadable(self, tree_id: str, error: Damaged) -> Damaged:
+        """The error of a tree, naming the pack that it should lie in where an index names one."""
+        location = self._broken_index().find(bytes.fromhex(tree_id), tree=True) if _is_id(tree_id) else None
+        return Damaged(
+            f"tree {tree_id}, which a snapshot needs, cannot be read: {error}",
+            remedy="Nothing may be deleted until it can: run 'check', then 'undelete'.",
+            blob=pack_name(location.pack) if location else error.object or tree_id,
+        )
+
+
+def find_needs(
+    repository: Repository,
+    snapshots: Collection[str],
+    *,
+    check: Callable[[], None] = lambda: None,
+    progress: PruneProgress | None = None,
+) -> Needs:
+    """Read every index file, list the packs and walk the trees of ``snapshots`` (64 hex digits each).
+
+    ``Damaged``, naming the object, when an index file, a snapshot or a tree cannot be read: then nobody knows what is
+    needed. Data that is nowhere is told in ``missing``. What ``repository`` has loaded of the index is not looked at.
+    """
+    index_files = IndexFiles.read(repository, check=check)  # first: what an index names was there before it
+    present = {bytes.fromhex(blob.name[-64:]): blob for blob in repository.pack_blobs()}
+    needs = Needs(Repository(repository.store, repository.key, repository.config), index_files, present)
+    needs.add_whole_packs()
+    needs.resolve(needs.walk(snapshots, check, progress or PruneProgress()), check)
+    return needs
+
+
+def _newest_first(packs: tuple[BlobInfo, int]) -> tuple[float, str]:
+    blob, _ = packs
+    return -blob.modified.timestamp(), blob.name
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
