@@ -16,11 +16,11 @@ import pytest
 
 from shared.fileshare.target import TEMPORARY_PREFIX
 from shared.recovery_point.catalog import Catalog
-from shared.recovery_point.record import RecoveryPoint
 from shared.repository.repository import Repository
 from shared.repository.snapshots import Summary, save_snapshot
 from shared.repository.trees import Metadata, dir_node, file_node, go_json, tree_bytes
 from shared.repository.writer import BlobWriter
+from shared.storage.blob_store import BlobStore
 from tests.conftest import Vault
 from tests.faults.helpers import (
     PASSWORD,
@@ -114,21 +114,19 @@ def test_a_restore_to_a_full_disk_says_so_and_goes_on_where_there_is_room_fault_
 ) -> None:
     back_up(folders, share)
     target = tmp_path / "target"
-    room = [150_000]
     write = os.write
 
     def fills(descriptor: int, data: bytes) -> int:
-        if room[0] <= 0:
+        room = 100_000 - os.fstat(descriptor).st_size
+        if room <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written = write(descriptor, bytes(data)[: room[0]])
-        room[0] -= written
-        return written
+        return write(descriptor, data[:room])
 
     monkeypatch.setattr("shared.fileshare.local_target.os.write", fills)
     result = restore(folders, target).result
     assert result.status == "partial"
-    assert {reason["message"].partition(": ")[2] for reason in result.reasons} == {"No space left on device"}
-    assert contents(target).items() <= contents(share).items(), "whole files, and no temporary one"
+    assert [reason["message"] for reason in result.reasons] == ["large.bin: No space left on device"]
+    assert contents(target).items() == contents(share).items() - {("large.bin", (share / "large.bin").read_bytes())}
     monkeypatch.undo()
     assert restore(folders, target).result.status == "complete"
     assert contents(target) == contents(share)
@@ -147,7 +145,8 @@ def test_a_hostile_archive_writes_nothing_outside_the_target_fault_37(
     """Somebody who may add blobs made a snapshot, and a record that names it, of the worst names and links."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    point = add_hostile_point(folders, back_up(folders, share), outside)
+    back_up(folders, share)
+    point = add_hostile_point(folders.judge(), folders.judge("recovery-points"), PASSWORD, outside)
     playground = tmp_path / "playground"
     target = playground / "one" / "target"
     result = restore(folders, target, point).result
@@ -159,9 +158,11 @@ def test_a_hostile_archive_writes_nothing_outside_the_target_fault_37(
     assert list(outside.iterdir()) == []
 
 
-def add_hostile_point(vault: FolderVault, good: RecoveryPoint, outside: Path) -> str:
-    """A point like ``good`` whose share holds ``good.txt`` and ways out, one a link to ``outside``: the id."""
-    repository = Repository.open(vault.judge(), PASSWORD)
+def add_hostile_point(share: BlobStore, records: BlobStore, password: str, outside: Path) -> str:
+    """A point like the newest whose share holds ``good.txt`` and ways out, one a link to ``outside``: its id."""
+    repository = Repository.open(share, password)
+    catalog = Catalog(records)
+    good = next(catalog.readable())
     link = {
         "name": "way-out", "type": "symlink", "mode": 0o777 | 1 << 27, "mtime": "2026-01-01T00:00:00Z",
         "atime": "2026-01-01T00:00:00Z", "ctime": "2026-01-01T00:00:00Z", "linktarget": str(outside), "links": 1,
@@ -187,7 +188,7 @@ def add_hostile_point(vault: FolderVault, good: RecoveryPoint, outside: Path) ->
     )
     components = {"share": {**good.components["share"], "snapshot": snapshot}}
     point = replace(good, point="20260101T000000Z-e01d13", components=components)
-    Catalog(vault.judge("recovery-points")).add(point)
+    catalog.add(point)
     return point.point
 
 
