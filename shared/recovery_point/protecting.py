@@ -1,0 +1,432 @@
+"""Protecting what is kept: a locked date on each blob that a recovery point needs, put off again and again.
+
+Until its date nobody can delete or change a blob, with whatever rights. It is set LIFEBOAT_PROTECT_FOR ahead, and put
+off once less than half of that is left: so a blob costs one request a week or so, and what is no longer needed can be
+deleted within two. A locked date can never be brought forward, so it is never taken from a clock that is far ahead of
+the storage's.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.errors import (
+    BlobNotFound,
+    BlobProtected,
+    Damaged,
+    LifeboatError,
+    RepositoryMissing,
+    StorageError,
+    StorageForbidden,
+    StorageUnavailable,
+    WrongPassword,
+)
+from shared.recovery_point import journal
+from shared.recovery_point.catalog import Catalog, Unreadable
+from shared.recovery_point.deleting import container_of
+from shared.recovery_point.inventory import Held, Inventory, is_same, take_inventory
+from shared.recovery_point.journal import Left, journals
+from shared.recovery_point.parts import Parts, parts_of
+from shared.repository.initialise import choose_passwords, open_repository
+from shared.repository.needs import find_needs
+from shared.repository.packs import pack_name
+from shared.repository.trees import rfc3339_of
+from shared.settings import Settings
+from shared.storage.blob_store import BlobStore
+from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
+from shared.telemetry import Event, emit
+
+Json = dict[str, Any]
+
+AT_ONCE = 8
+CLOCKS_MAY_DIFFER = timedelta(days=1)
+NAMES_TOLD = 20
+"""Of each kind of tampering; of the rest the count."""
+CLOCK_DIFFERS = "clock-differs"
+TAMPERED = "tampered"
+
+_CONFIG = f"{SHARE_CONTAINER}/config"
+_KEYS = f"{SHARE_CONTAINER}/keys/"
+_INDEX = f"{SHARE_CONTAINER}/index/"
+_SNAPSHOTS = f"{SHARE_CONTAINER}/snapshots/"
+_PACKS = f"{SHARE_CONTAINER}/data/"
+_POINTS = f"{RECORDS_CONTAINER}/points/"
+_RECORDS = (_POINTS, f"{RECORDS_CONTAINER}/init", f"{RECORDS_CONTAINER}/{journal.PREFIX}")
+_BLOBS = f"{DATABASES_CONTAINER}/"
+_PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
+_COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", f"{RECORDS_CONTAINER}/runs/", _PREFLIGHT)
+"""What is deleted without a journal."""
+_LOST = (
+    "Run 'undelete': a blob that somebody deleted comes back while a version of it is left. What 'check' names after "
+    "that is lost; the next 'backup' stores anew what the share still has."
+)
+
+
+@dataclass(slots=True)
+class Protected:
+    """What came of it."""
+
+    for_seconds: int
+    blobs: int = 0
+    """That recovery points need, and that are there."""
+    bytes: int = 0
+    """Of them."""
+    extended: int = 0
+    """Of them, those whose date was set or put off now."""
+    until: datetime | None = None
+    """The earliest date of them; None: one has none."""
+    stopped: bool = False
+    """Nothing more could be protected."""
+    reasons: list[Json] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        if self.stopped:
+            return "failed"
+        return "partial" if self.reasons else "ok"
+
+    def answer(self) -> Json:
+        return {
+            "status": self.status,
+            "reasons": self.reasons,
+            "for_seconds": self.for_seconds,
+            "blobs": self.blobs,
+            "bytes": self.bytes,
+            "extended": self.extended,
+            "until": rfc3339_of(self.until) if self.until else None,
+            "notes": self.notes,
+        }
+
+
+def _our_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def protect(
+    settings: Settings,
+    *,
+    check: Callable[[], None] = lambda: None,
+    clock: Callable[[], datetime] = _our_clock,
+) -> Protected:
+    """Set or put off the date of everything that the recovery points need: records, the election of the repository,
+    journals; config, keys, index, their snapshots and packs; their backups of databases.
+
+    May be repeated, and run beside a backup; beside a prune it may tell of blobs that this has just replaced. Where
+    nobody knows what is needed, because a record or a tree is damaged or somebody has tampered with the vault, all
+    there is gets a date. A blob that was overwritten never does: the date would keep the false bytes. ``partial``: what
+    is there is protected, and something is missing, damaged or tampered with. ``failed``: the vault takes no dates.
+    ``check`` is called often; what it raises ends it. Errors: those of the vault.
+    """
+    began = time.monotonic()
+    result = Protected(settings.keeping().protect_for_seconds)
+    if not result.for_seconds:
+        result.notes.append("nothing is protected: LIFEBOAT_PROTECT_FOR is 0")
+        return result
+    try:
+        with Vault(settings.vault()) as vault:
+            vault.ensure_there(create=False)
+            _Protecting(vault, result, check, clock).run()
+    except LifeboatError as error:
+        emit(Event.PROTECT_FAILED, code=error.code, detail=str(error), duration_seconds=_since(began))
+        raise
+    if result.reasons:
+        first = result.reasons[0]
+        emit(Event.PROTECT_FAILED, code=first["code"], detail=first["message"], duration_seconds=_since(began))
+    else:
+        emit(Event.PROTECT_COMPLETED, blobs=result.blobs, extended=result.extended, duration_seconds=_since(began))
+    return result
+
+
+def tampering(inventory: Inventory, left: Left) -> list[Json]:
+    """Reasons: what somebody else than the keeper has deleted or overwritten.
+
+    Deleted: only previous versions are left, and no journal names it. Overwritten: the current blob is not what was
+    written first, as far as length and MD5 tell; so what ``undelete`` has put right is none of it.
+    """
+    deleted = sorted(
+        name for name in inventory.only_previous() if name not in left and not name.startswith(_COME_AND_GO)
+    )
+    return [
+        *_tampered(deleted, "deleted by somebody else than the keeper"),
+        *_tampered(_overwritten(inventory), "overwritten, and nothing in the vault ever is"),
+    ]
+
+
+def tell_tampering(reasons: Sequence[Json]) -> None:
+    """The event of what ``tampering`` found."""
+    found = [reason for reason in reasons if reason["code"] == TAMPERED]
+    if found:
+        detail = "; ".join(reason["message"] for reason in found)
+        emit(Event.VAULT_TAMPERED, findings=sum(reason["count"] for reason in found), detail=detail)
+
+
+def _tampered(names: Sequence[str], what: str) -> Iterator[Json]:
+    if names:
+        verb = "blob was" if len(names) == 1 else "blobs were"
+        yield {
+            "component": "lifeboat",
+            "code": TAMPERED,
+            "message": f"{len(names):,} {verb} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}",
+            "remedy": "Find out who did it and take the rights away; then run 'undelete', which brings it back.",
+            "object": names[0],
+            "objects": list(names[:NAMES_TOLD]),
+            "count": len(names),
+        }
+
+
+def _overwritten(inventory: Inventory) -> list[str]:
+    return sorted(
+        name
+        for name, versions in inventory.previous.items()
+        if name in inventory.current
+        and not name.startswith(_COME_AND_GO)
+        and not is_same(versions[0], inventory.current[name])
+    )
+
+
+@dataclass(slots=True)
+class _Protecting:
+    vault: Vault
+    result: Protected
+    check: Callable[[], None]
+    clock: Callable[[], datetime]
+    inventory: Inventory = field(default_factory=Inventory)
+    wanted: dict[str, Held] = field(default_factory=dict)
+    """Full names of what is needed and there, in the order in which it is protected."""
+
+    def run(self) -> None:
+        self.inventory = take_inventory(self.vault)
+        self._choose(tampered_with=self._is_tampered_with())
+        self.check()
+        self.result.blobs = len(self.wanted)
+        self.result.bytes = sum(held.size_bytes for held in self.wanted.values())
+        now = self._now()
+        if now is not None:
+            self._extend(now)
+
+    # --- what is needed ---
+
+    def _choose(self, *, tampered_with: bool) -> None:
+        """Records and keys first: of a run that is killed half-way, what is needed most is protected."""
+        parts, fingerprints, all_read = self._parts()
+        if _CONFIG not in self.inventory.current:
+            self._miss(_CONFIG, "without it nobody can open the repository", "share")
+        if not self.inventory.under(_KEYS):
+            self._miss(_KEYS, "without a key nobody can open the repository", "share")
+        for prefix in (_CONFIG, _KEYS, *_RECORDS, _INDEX):
+            self._want_under(prefix)
+        snapshots = {each: component for point in parts.values() for each, component in point.snapshots.items()}
+        for point, its in parts.items():
+            for snapshot, component in its.snapshots.items():
+                self._want(f"{_SNAPSHOTS}{snapshot}", f"{point} needs it", component)
+        there = [each for each in snapshots if f"{_SNAPSHOTS}{each}" in self.wanted]
+        all_known = self._want_packs(there, fingerprints) and all_read and not tampered_with
+        for point, its in parts.items():
+            for name, size in its.blobs.items():
+                self._want(f"{_BLOBS}{name}", f"{point} needs its {size:,} bytes", "databases", size)
+        if not all_known:
+            for prefix in (_SNAPSHOTS, _PACKS, _BLOBS):
+                self._want_under(prefix)
+
+    def _parts(self) -> tuple[dict[str, Parts], list[str], bool]:
+        """Of each point, and the blobs in the repository with which the next backup sees what has changed; whether all
+        records could be read. ``Damaged`` ones are reasons."""
+        parts: dict[str, Parts] = {}
+        fingerprints: list[str] = []
+        all_read = True
+        for point in Catalog(self.vault.records).newest_first():
+            try:
+                if isinstance(point, Unreadable):
+                    raise point.error
+                parts[point.point] = parts_of(point)
+                fingerprints += ((point.share or {}).get("fingerprints") or {}).get("blobs", ())
+            except Damaged as error:
+                all_read = False
+                name = f"{_POINTS}{point.point}.json"
+                self._reason(
+                    name, f"{error}; since nobody knows what it needs, all there is gets protected", "lifeboat"
+                )
+        return parts, fingerprints, all_read
+
+    def _want_packs(self, snapshots: Sequence[str], blobs: Sequence[str]) -> bool:
+        """Those of the snapshots, and of further data blobs as far as they are there. False where nobody knows which
+        packs the snapshots need."""
+        try:
+            passwords = choose_passwords(self.vault.settings.repository_password, self.vault.secrets)
+            repository = open_repository(self.vault.share, self.vault.records, passwords)
+            needs = find_needs(repository, snapshots, check=self.check)
+        except (Damaged, RepositoryMissing, WrongPassword) as error:
+            message = f"{error}; since nobody knows which packs are needed, all there are get protected"
+            self._reason(f"{SHARE_CONTAINER}/{error.object or 'keys/'}", message, "share", code=error.code)
+            return False
+        places = [needs.repository.index.find(bytes.fromhex(blob), tree=False) for blob in blobs]
+        packs = [*needs.used_packs(), *(pack_name(place.pack) for place in places if place)]
+        for name in dict.fromkeys(packs):
+            self._want(f"{SHARE_CONTAINER}/{name}", "recovery points need it", "share")
+        for name in needs.missing:
+            self._miss(f"{SHARE_CONTAINER}/{name}", "recovery points need it", "share")
+        return True
+
+    def _want_under(self, prefix: str) -> None:
+        for name in self.inventory.under(prefix):
+            self._want(name, "", "share")
+
+    def _want(self, name: str, why: str, component: str, size_bytes: int | None = None) -> None:
+        held = self.inventory.current.get(name) or self._written_since(name)
+        if held is None:
+            self._miss(name, why, component)
+            return
+        if size_bytes not in (None, held.size_bytes):
+            self._reason(name, f"{name} has {held.size_bytes:,} bytes; {why}", component)
+        self.wanted[name] = held
+
+    def _written_since(self, name: str) -> Held | None:
+        """A backup that has ended since the inventory was taken has written more."""
+        store, inside = container_of(self.vault, name)
+        blob = store.stat(inside)
+        if blob is None:
+            return None
+        return Held(blob.size_bytes, blob.modified, blob.modified, None, False, None)
+
+    def _miss(self, name: str, why: str, component: str) -> None:
+        self._reason(name, f"{name} is not there, or not whole; {why}", component)
+
+    def _reason(self, name: str, message: str, component: str, *, code: str = Damaged.code) -> None:
+        self.result.reasons.append(
+            {"component": component, "code": code, "message": message, "remedy": _LOST, "object": name}
+        )
+
+    # --- what somebody else has done ---
+
+    def _is_tampered_with(self) -> bool:
+        try:
+            left = Left.by(journals(self.vault.records))
+        except Damaged as error:
+            left = Left()
+            self._reason(f"{RECORDS_CONTAINER}/{error.object}", str(error), "lifeboat")
+        found = tampering(self.inventory, left)
+        self.result.reasons += found
+        tell_tampering(found)
+        return bool(found)
+
+    # --- dates ---
+
+    def _now(self) -> datetime | None:
+        """The time, by the storage's clock wherever ours may be far from it; None: it cannot be told."""
+        ours = self.clock()
+        newest = max((held.modified for held in self.inventory.current.values()), default=ours)
+        if ours - newest <= CLOCKS_MAY_DIFFER:
+            return max(ours, newest)
+        try:
+            theirs = _storage_time(self.vault.records)
+        except StorageForbidden as error:
+            self._stop(
+                error.as_reason("lifeboat")
+                | {
+                    "code": CLOCK_DIFFERS,
+                    "message": f"our clock is {_days(ours - newest)} ahead of the newest blob in the vault, and the "
+                    f"storage's cannot be read: {error}",
+                }
+            )
+            return None
+        if ours - theirs > CLOCKS_MAY_DIFFER:
+            self.result.reasons.append(
+                {
+                    "component": "lifeboat",
+                    "code": CLOCK_DIFFERS,
+                    "message": f"our clock is {_days(ours - theirs)} ahead of the storage's, which the dates go by",
+                    "remedy": "Set the clock of this machine.",
+                }
+            )
+        return theirs
+
+    def _extend(self, now: datetime) -> None:
+        """The first request alone: a vault that takes no dates is asked once."""
+        until = (now + timedelta(seconds=self.result.for_seconds)).replace(microsecond=0)
+        overwritten = set(_overwritten(self.inventory))
+        soon = now + timedelta(seconds=self.result.for_seconds / 2)
+        names = [name for name in self.wanted if name not in overwritten]
+        due = [name for name in names if not _is_far(self.wanted[name], soon)]
+        dates = {name: self.wanted[name].until for name in names}
+        outcomes: list[StorageError | None] = []
+        try:
+            with ThreadPoolExecutor(AT_ONCE, "protect") as pool:
+                for start, end in _batches(len(due)):
+                    self.check()
+                    outcomes += list(pool.map(lambda name: self._set(name, until), due[start:end]))
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            self._stop(error.as_reason("lifeboat"))
+        vanished = []
+        for name, outcome in zip(due, outcomes, strict=False):
+            if outcome is None:
+                dates[name] = until
+                self.result.extended += 1
+            elif isinstance(outcome, BlobNotFound):
+                vanished.append(name)
+                del dates[name]
+            else:
+                self._reason(name, f"{name} could not be protected: {outcome}", "lifeboat", code=BlobProtected.code)
+        self._tell_vanished(vanished)
+        if dates and None not in dates.values():
+            self.result.until = min(each for each in dates.values() if each)
+
+    def _set(self, name: str, until: datetime) -> StorageError | None:
+        store, inside = container_of(self.vault, name)
+        try:
+            store.protect(inside, until)
+        except (BlobNotFound, BlobProtected) as error:
+            return error
+        return None
+
+    def _tell_vanished(self, names: Sequence[str]) -> None:
+        """What a prune has replaced meanwhile is in its journal."""
+        if not names:
+            return
+        left = Left.by(journals(self.vault.records))
+        for name in names:
+            if name not in left:
+                self._miss(name, "it was a moment ago, and recovery points need it", "lifeboat")
+
+    def _stop(self, reason: Json) -> None:
+        self.result.stopped = True
+        self.result.reasons.insert(0, reason)
+
+
+def _is_far(held: Held, soon: datetime) -> bool:
+    return held.locked and held.until is not None and held.until >= soon
+
+
+def _batches(count: int) -> Iterator[tuple[int, int]]:
+    start = 0
+    for end in (1, *range(257, count + 256, 256)):
+        if start < count:
+            yield start, min(end, count)
+        start = end
+
+
+def _storage_time(records: BlobStore) -> datetime:
+    """What the storage's clock says now: a blob is written, looked at and deleted."""
+    name = f"preflight/clock-{secrets.token_hex(8)}"
+    records.put(name, b"")
+    blob = records.stat(name)
+    records.delete(name)
+    if blob is None:
+        raise BlobNotFound(f"{name} is gone as soon as it was written", remedy="Run it again.", blob=name)
+    return blob.modified
+
+
+def _days(length: timedelta) -> str:
+    return f"{length / timedelta(days=1):,.1f} days"
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
