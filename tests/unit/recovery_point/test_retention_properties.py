@@ -108,7 +108,7 @@ def garbage(draw: st.DrawFn, good: Sequence[Candidate]) -> list[Candidate]:
         written = first + HOUR + (last + DAY * 2 - first) * draw(st.floats(0, 1))
         tiny = share(draw(st.sampled_from([0, 1, 3, -1, None, "x", 400])), accepted=ends - written < BELIEVED_AFTER)
         components: dict[str, Any] = {"share": share()}
-        claimed, fields = written - timedelta(minutes=10), {}
+        claimed, sound = written - timedelta(minutes=10), True
         kind = draw(
             st.sampled_from(["tiny", "tiny with forged backups", "no share", "long ago", "to come", "not there"])
         )
@@ -126,8 +126,8 @@ def garbage(draw: st.DrawFn, good: Sequence[Candidate]) -> list[Candidate]:
         elif kind == "to come":
             claimed = written + DAY * draw(st.integers(1, 1_000))
         else:
-            fields = {"sound": False}
-        found.append(candidate(claimed, components, id=f"20300101T000000Z-{number:06x}", written=written, **fields))
+            sound = False
+        found.append(candidate(claimed, components, id=f"20300101T000000Z-{number:06x}", written=written, sound=sound))
     return found
 
 
