@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +29,7 @@ ALL = PruneLimits(max_unused=0.0, max_repack_bytes=1 << 30)
 
 @dataclass
 class Model:
-    """``Model.make(folder)``; packs are written in the order of the calls, so a later one is the newer one."""
+    """``Model.make(folder)``. Packs were written yesterday, each a second after the one before it."""
 
     store: LocalFolderStore
     key: MasterKey
@@ -55,6 +57,9 @@ class Model:
         sealed = [SealedBlob(hashlib.sha256(plain).digest(), self.key.seal(plain), 0) for plain in plains]
         pack, body = build_pack(self.key, sealed, tree=tree)
         self.store.put(pack_name(pack.id), body)
+        self._age += 1
+        written = time.time() - 86400 + self._age
+        os.utime(self.store.folder / pack_name(pack.id), (written, written))
         if named:
             self._unindexed.append(pack)
         return pack_name(pack.id)
