@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from tests.standins.certificate import Certificate, make_certificate
 from tests.standins.faults import Faults
 from tests.standins.restic import ResticRepository, StockRestic
 from tests.standins.rights_proxy import BACKUP_APP, ExistingName, Rights, RightsProxy, running_rights_proxy
+from tests.standins.worm import Clock, Worm
+from tests.standins.worm_http import WormService
 
 CONTAINERS = ("share", "recovery-points", "databases")
 
@@ -39,12 +42,18 @@ class Vault:
 
     @property
     def direct(self) -> str:
-        """The way of judges, and of the keeper: to the emulator itself, with all rights."""
+        """The way of judges: to the emulator itself, with all rights and without versions."""
         return self.azurite.url(self.account)
 
     @property
     def faults(self) -> Faults:
         return self.proxy.faults
+
+    @contextlib.contextmanager
+    def with_rights(self, rights: Rights) -> Iterator[Vault]:
+        """The same account as another identity sees it, with faults of its own."""
+        with running_rights_proxy(self.azurite, rights=rights, worm=self.proxy.worm) as proxy:
+            yield replace(self, proxy=proxy)
 
     def environment(self) -> dict[str, str]:
         """The settings of a command that uses this vault."""
@@ -77,9 +86,13 @@ def new_vault(
     rights: Rights = BACKUP_APP,
     existing_name: ExistingName = "409 BlobAlreadyExists",
     containers: tuple[str, ...] = CONTAINERS,
+    worm: Worm | None = None,
+    clock: Clock = lambda: datetime.now(UTC),
 ) -> Iterator[Vault]:
-    """For tests that need another vault than ``vault``: other rights, another answer, or containers missing."""
-    with running_rights_proxy(azurite, rights=rights, existing_name=existing_name) as proxy:
+    """For tests that need another vault than ``vault``: other rights, another answer, or containers missing; with
+    ``worm`` one that keeps versions and holds immutability policies, whose dates pass by ``clock``."""
+    service = WormService(azurite, worm, clock) if worm else None
+    with running_rights_proxy(azurite, rights=rights, existing_name=existing_name, worm=service) as proxy:
         vault = Vault(azurite.new_account(), azurite, proxy, containers=containers)
         for container in containers:
             with vault.judge(container) as store:

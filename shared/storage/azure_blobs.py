@@ -31,7 +31,7 @@ from shared.storage.azure_errors import NOT_ALLOWED_HERE, NOT_KNOWN, Where, erro
 from shared.storage.blob_store import BlobInfo
 from shared.storage.copying import COPY_SILENCE_SECONDS, CopySource
 from shared.storage.sas import DelegationKey, Signer
-from shared.storage.versions import BlobVersion
+from shared.storage.versions import BlobVersion, whole_second
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -276,11 +276,10 @@ class AzureBlobStore:
         return self._read(name, version, offset, length)
 
     def protect(self, name: str, until: datetime) -> None:
-        """See ``VersionedStore.protect``: one Set Blob Immutability Policy, to the next whole second. What is locked
+        """See ``VersionedStore.protect``: one Set Blob Immutability Policy. What is locked
         until exactly then stays so, which is also how a lost reply is answered."""
         self._need_versions("LIFEBOAT_PROTECT_FOR=0s goes without protection", name)
-        if until.microsecond:
-            until = until.replace(microsecond=0) + timedelta(seconds=1)
+        until = whole_second(until)
         from azure.storage.blob import ImmutabilityPolicy
 
         policy = ImmutabilityPolicy(expiry_time=until, policy_mode="Locked")

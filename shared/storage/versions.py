@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared.storage.blob_store import BlobStore
@@ -39,6 +39,11 @@ class BlobVersion:
     """Soft-deleted: it cannot be read before ``undelete``."""
 
 
+def whole_second(until: datetime) -> datetime:
+    """The date as the service keeps it, in whole seconds and no earlier than asked."""
+    return until.replace(microsecond=0) + timedelta(seconds=until.microsecond > 0)
+
+
 class VersionedStore(BlobStore, Protocol):
     """A container with what it was. Every method may be called from several threads at once.
 
@@ -56,9 +61,9 @@ class VersionedStore(BlobStore, Protocol):
         ...
 
     def protect(self, name: str, until: datetime) -> None:
-        """Lock the current version until then. A date that is there is put off, never brought forward: an earlier
-        ``until`` is ``BlobProtected``. ``BlobNotFound``; ``StorageError`` naming the remedy where the container holds
-        no immutability policies."""
+        """Lock the current version until then, in ``whole_second``. A date that is there is put off, never brought
+        forward: an earlier ``until`` is ``BlobProtected``. ``BlobNotFound``; ``StorageError`` naming the remedy where
+        the container holds no immutability policies."""
         ...
 
     def make_current(self, version: BlobVersion) -> bool:

@@ -52,6 +52,8 @@ class Reply:
     code: str = ""
     message: str = "Declared by a test."
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """Of a reply without a code."""
 
 
 @dataclass

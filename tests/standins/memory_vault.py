@@ -20,7 +20,7 @@ from shared.settings import VaultSettings
 from shared.storage.blob_store import BlobInfo
 from shared.storage.counting import Traffic
 from shared.storage.key_vault import SecretStore
-from shared.storage.versions import BlobVersion
+from shared.storage.versions import BlobVersion, whole_second
 from tests.standins.rights_proxy import OWNER, Rights
 from tests.standins.worm import Clock, Refused, Version, Worm, WormContainer
 
@@ -169,7 +169,7 @@ class MemoryStore:
     def protect(self, name: str, until: datetime) -> None:
         with self._call("protect", name):
             self._allow(self.vault.rights.immutability, "immutableStorage/runAsSuperUser/action", name)
-            there = self._state.current(name)
+            until, there = whole_second(until), self._state.current(name)
             if there is not None and there.locked and there.until == until:
                 return
             with self._azure(name):

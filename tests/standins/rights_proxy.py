@@ -1,8 +1,10 @@
-"""Stand-in for what Azure does and Azurite does not: the rights of an identity in the vault, and Put Blob From URL.
+"""Stand-in for what Azure does and Azurite does not: the rights of an identity in the vault, Put Blob From URL, and,
+where a test asks for it, versions and immutability.
 
 It passes HTTP on to Azurite, refuses with Azure's own error codes what the rights do not hold, and injects the faults
-that a test declared. Requests keep the signature that the client made: it covers the path, not the host. Two things
-fall away when the emulator learns them: ``supply_put_from_url`` and ``rights``.
+that a test declared. Requests keep the signature that the client made: it covers the path, not the host. Three things
+fall away when the emulator learns them: ``supply_put_from_url``, ``rights`` and ``worm`` (whose limits ``worm_http``
+tells).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.standins.azurite import API_VERSION, KEY, Azurite
 from tests.standins.certificate import Certificate
 from tests.standins.faults import Call, CutConnection, Faults, Kind, Reply
+from tests.standins.worm_http import WormService
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
@@ -47,6 +50,7 @@ class Rights:
     delete_under: tuple[str, ...] = ()
     """Beginnings of ``container/name`` that may be deleted."""
     delete_versions: bool = False
+    """Previous ones."""
     immutability: bool = False
     """Set until-dates and legal holds."""
     containers: bool = False
@@ -84,6 +88,7 @@ class RightsProxy:
     existing_name: ExistingName
     faults: Faults
     supply_put_from_url: bool
+    worm: WormService | None = None
     calls: list[Call] = field(default_factory=list)
 
     def url(self, account: str) -> str:
@@ -100,10 +105,13 @@ def running_rights_proxy(
     rights: Rights = BACKUP_APP,
     existing_name: ExistingName = "409 BlobAlreadyExists",
     supply_put_from_url: bool = True,
+    worm: WormService | None = None,
 ) -> Iterator[RightsProxy]:
-    """The stand-in on a free loopback port until the block ends; https when the emulator speaks it."""
+    """The stand-in on a free loopback port until the block ends; https when the emulator speaks it. Two with one
+    ``worm`` are two identities at the same accounts."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        proxy = RightsProxy(listener.getsockname()[1], azurite, rights, existing_name, Faults(), supply_put_from_url)
+        port = listener.getsockname()[1]
+        proxy = RightsProxy(port, azurite, rights, existing_name, Faults(), supply_put_from_url, worm)
         connections: set[socket.socket] = set()
         thread = threading.Thread(target=_accept, args=(listener, proxy, connections), daemon=True)
         thread.start()
@@ -278,9 +286,15 @@ class _Connection:
             self._answer(request, fault.answer)
         elif (refusal := self._refusal(request)) is not None:
             self._answer(request, refusal)
+        elif self._proxy.worm and (reply := self._proxy.worm.answer(request)) is not None:
+            self._drop_body(request)
+            call.status = reply.status
+            fault.after(call)
+            self._answer(request, reply, drop=False)
         elif request.method == "PUT" and "x-ms-copy-source" in request.headers and self._proxy.supply_put_from_url:
             self._drop_body(request)
             reply = _put_from_url(request, self._proxy)
+            reply.headers.update(self._further_headers(request, reply.status))
             fault.after(call)
             self._answer(request, reply, drop=False)
         else:
@@ -303,6 +317,8 @@ class _Connection:
             return None if allowed and operation == {"restype": "container"} else _permission_mismatch()
         if rights.write and request.method == "PUT" and _is_write(request, operation):
             return None
+        if self._proxy.worm and _is_of_versions(request, operation, rights):
+            return None
         plain = request.blob and not _OPERATIONS & request.query.keys()
         if plain and request.method == "DELETE":
             if f"{request.container}/{request.blob}".startswith(rights.delete_under):
@@ -316,6 +332,9 @@ class _Connection:
         if request.headers.get("if-none-match") == "*" and "x-ms-copy-source" not in request.headers:
             return None
         return _existing(self._proxy) if _exists(request, self._proxy) else None
+
+    def _further_headers(self, request: _Request, status: int) -> dict[str, str]:
+        return self._proxy.worm.headers(request) if self._proxy.worm and status in (200, 201) else {}
 
     def _answer(self, request: _Request, reply: Reply, *, drop: bool = True) -> None:
         if drop:
@@ -362,7 +381,8 @@ class _Connection:
             if left[0] == 0:
                 raise CutConnection
 
-        self._client.socket.sendall(head)
+        more = self._further_headers(request, call.status)
+        self._client.socket.sendall(head[:-2] + _header_lines(more) + b"\r\n")
         self._copy_body(request, reply, call.status, pass_on)
         self._upstream_used = time.monotonic()
         if reply.headers.get("connection", "").lower() == "close":
@@ -425,6 +445,19 @@ def _is_write(request: _Request, operation: dict[str, str]) -> bool:
     if any(name in request.headers for name in further):
         return False
     return not operation or (operation.keys() == {"comp"} and operation["comp"] in _WRITES)
+
+
+def _is_of_versions(request: _Request, operation: dict[str, str], rights: Rights) -> bool:
+    """What the rights on versions and on immutability allow."""
+    if operation.keys() == {"versionid"}:
+        return request.method == "DELETE" and rights.delete_versions
+    if operation == {"comp": "undelete"}:
+        return request.method == "PUT" and rights.write
+    policy = operation.keys() <= {"comp", "versionid"} and operation.get("comp") in (
+        "immutabilityPolicies",
+        "legalhold",
+    )
+    return policy and rights.immutability
 
 
 def _permission_mismatch() -> Reply:
@@ -503,7 +536,7 @@ def _put_from_url(request: _Request, proxy: RightsProxy) -> Reply:
 
 
 def _render(reply: Reply, *, with_body: bool) -> bytes:
-    body = b""
+    body = reply.body
     if reply.code:
         body = (
             '<?xml version="1.0" encoding="utf-8"?>'
@@ -518,7 +551,9 @@ def _render(reply: Reply, *, with_body: bool) -> bytes:
         **({"x-ms-error-code": reply.code, "Content-Type": "application/xml"} if reply.code else {}),
         **reply.headers,
     }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {reply.status} {reply.code or 'OK'}\r\n{lines}\r\n".encode("latin-1") + (
-        body if with_body else b""
-    )
+    first = f"HTTP/1.1 {reply.status} {reply.code or 'OK'}\r\n".encode()
+    return first + _header_lines(headers) + b"\r\n" + (body if with_body else b"")
+
+
+def _header_lines(headers: dict[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
