@@ -16,6 +16,7 @@ STEPS = (
     "back_up_database",
     "look_at_secrets",
     "record",
+    "verify",
     "refresh",
     "give_up",
 )

@@ -2,6 +2,7 @@
 setting is read here: the engine runs it again from the start whenever something has happened.
 
     begin -> databases, and beside them plan -> shards -> join -> logs to the share's moment -> secrets -> record
+          -> verify
 
 At most ``window`` steps run at once. A step says what went wrong as a value; what may succeed later is tried again
 after a pause that doubles. The lock is refreshed here and nowhere else. Cancelling is an event: nothing new is begun
@@ -66,6 +67,8 @@ class RecoveryPointRun:
     cancelled: bool = False
     lost: bool = False
     """The lock was lost: nothing more is worth storing."""
+    recorded: bool = False
+    """The point is written, and the lock is given back."""
     _cancel: TaskBase | None = None
     _shards: Json = field(default_factory=dict)
 
@@ -92,6 +95,9 @@ class RecoveryPointRun:
         yield from self._all([_Step("record", arguments, _into(recorded))], cancellable=False)
         if not recorded["ok"]:
             return (yield from self._give_up([recorded["reason"]]))
+        self.recorded = True
+        if recorded["end"]["point"]:
+            yield from self._all([_Step("verify", {"point": recorded["end"]["point"]}, _into({}))])
         return recorded["end"]
 
     # --- what is to be done ---
@@ -213,7 +219,7 @@ class RecoveryPointRun:
                 pauses.clear()
                 if not running:
                     break
-            if self.begun and not self.lost and self.context.current_utc_datetime >= refresh_at:
+            if self.begun and not self.lost and not self.recorded and self.context.current_utc_datetime >= refresh_at:
                 refresh_at = self.context.current_utc_datetime + REFRESH_AFTER
                 if not any(step.name == "refresh" for _, step in running.values()):
                     self._start(_Step("refresh", {}, self._refreshed), running)

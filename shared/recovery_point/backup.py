@@ -1,4 +1,5 @@
-"""Making a recovery point: each requested component, one lock from plan to record, the record last."""
+"""Making a recovery point: each requested component, one lock from plan to record, the record last; then it is
+verified."""
 
 from __future__ import annotations
 
@@ -20,8 +21,10 @@ from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.opening import open_for_backup, open_share
 from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.recording import make_record, tell
+from shared.recovery_point.run_verification import verify_run
 from shared.recovery_point.scope import BackupRequest, refuse_unknown, scope_of
 from shared.recovery_point.share import ScanAhead, ShareComponent
+from shared.recovery_point.verifications import Verification
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
 from shared.settings import DatabasesSettings, Settings
@@ -44,6 +47,8 @@ class Backup:
     progress: Progress = field(default_factory=Progress)
     databases_progress: DatabasesProgress = field(default_factory=DatabasesProgress)
     check: Callable[[], None] = lambda: None
+    verification: Verification | None = None
+    """After ``run``: what was found when the point was verified. It changes neither the point nor what came of it."""
 
     def run(self) -> RecoveryPoint:
         scope = scope_of(self.settings, self.request)
@@ -102,7 +107,8 @@ class Backup:
                     reasons=reasons,
                 )
                 catalog.add(point)
-        tell(point)
+            tell(point)
+            self.verification = verify_run(vault, point.point, lambda: repository, is_listed=True)
         return point
 
     @contextmanager

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shared.databases.backup_set import BackupSet
-from shared.databases.medium import BLOBS, REPOSITORY
+from shared.databases.medium import BLOBS
 from shared.errors import ContainerMissing, Damaged, LifeboatError, NoSecrets, StorageUnavailable, UsageError
 from shared.recovery_point.catalog import Catalog, Unreadable
-from shared.recovery_point.databases import sets_of
+from shared.recovery_point.damage import LOGINS_REMEDY, REMEDIES, damage, share_reasons, tell_damage
+from shared.recovery_point.databases import LOGINS_SECRET
+from shared.recovery_point.parts import parts_of
 from shared.recovery_point.record import RecoveryPoint
 from shared.repository.checker import Checker, CheckProgress
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.secrets.files import SYSTEM_SECRETS, SecretFiles, secret_of
 from shared.settings import Settings
-from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
-from shared.telemetry import Event, emit
+from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, Vault
 
 Json = dict[str, Any]
 
@@ -46,53 +47,58 @@ def check_vault(settings: Settings, *, read_data: bool, progress: CheckProgress 
     Nothing is written, not even a lock: what a backup adds meanwhile is not looked at, what a prune takes away
     meanwhile shows as missing.
     """
-    result = CheckResult(progress=progress or CheckProgress())
     with Vault(settings.vault()) as vault:
         vault.ensure_there(create=False)
-        passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
         records = list(Catalog(vault.records).newest_first())
-        checker = Checker(open_repository(vault.share, vault.records, passwords), result.progress)
-        for finding in checker.run(read_data=read_data):
-            result.reasons.append(_reason("share", f"{SHARE_CONTAINER}/{finding.object}", finding.message))
-        snapshots = checker.snapshots()
-        named = {finding.object for finding in checker.findings}
-        blobs = _database_blobs(vault)
-        needed: dict[_SecretFile, RecoveryPoint] = {}
-        for record in records:
-            blob = f"{RECORDS_CONTAINER}/points/{record.point}.json"
-            if isinstance(record, Unreadable):
-                result.reasons.append(_reason("share", blob, str(record.error)))
-                continue
-            try:
-                for file in _secret_files(record):
-                    needed.setdefault(file, record)
-            except Damaged as error:
-                result.reasons.append(_reason("secrets", blob, str(error)))
-            try:
-                sets = sets_of(record)
-            except Damaged as error:
-                result.reasons.append(_reason("databases", blob, str(error)))
-                continue
-            for component, snapshot in _snapshots(record, sets):
-                if snapshot not in snapshots and f"snapshots/{snapshot}" not in named:
-                    message = f"its snapshot {snapshot} is not in the repository"
-                    result.reasons.append(_reason(component, blob, message))
-            result.reasons += _missing_blobs(sets, record.point, blobs)
-            result.database_backups += len(sets)
-        _check_secrets(vault, needed, result)
-    damaged = sum(reason["code"] == Damaged.code for reason in result.reasons)
-    if damaged:
-        emit(Event.REPOSITORY_DAMAGED, findings=damaged)
+        result = CheckResult(progress=progress or CheckProgress())
+        check_records(vault, open_checker(vault, result.progress), records, result, read_data=read_data)
+    tell_damage(result.reasons)
     return result
 
 
-def _snapshots(record: RecoveryPoint, sets: Sequence[BackupSet]) -> Iterator[tuple[str, str]]:
-    """What the record needs of the repository: the share's snapshot, and those that hold backups of databases."""
-    if record.snapshot:
-        yield "share", record.snapshot
-    for each in sets:
-        if each.stored["kind"] == REPOSITORY:
-            yield "databases", each.stored["snapshot"]
+def open_checker(vault: Vault, progress: CheckProgress, check: Callable[[], None] = lambda: None) -> Checker:
+    """Of the vault's repository. Errors as ``open_repository``."""
+    passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+    return Checker(open_repository(vault.share, vault.records, passwords), progress, check)
+
+
+def check_records(
+    vault: Vault,
+    checker: Checker,
+    records: Sequence[RecoveryPoint | Unreadable],
+    result: CheckResult,
+    *,
+    read_data: bool = False,
+) -> None:
+    """The repository, and whether all is there that the records name, newest first."""
+    checker.run(read_data=read_data)
+    result.reasons += share_reasons(checker.findings)
+    snapshots = checker.snapshots()
+    named = {finding.object for finding in checker.findings}
+    blobs = _database_blobs(vault)
+    needed: dict[SecretFile, RecoveryPoint] = {}
+    for record in records:
+        blob = f"{RECORDS_CONTAINER}/points/{record.point}.json"
+        if isinstance(record, Unreadable):
+            result.reasons.append(damage("share", blob, str(record.error)))
+            continue
+        try:
+            for file in secret_files(record):
+                needed.setdefault(file, record)
+        except Damaged as error:
+            result.reasons.append(damage("secrets", blob, str(error)))
+        try:
+            parts = parts_of(record)
+        except Damaged as error:
+            result.reasons.append(damage("databases", blob, str(error)))
+            continue
+        for snapshot, component in parts.snapshots.items():
+            if snapshot not in snapshots and f"snapshots/{snapshot}" not in named:
+                message = f"its snapshot {snapshot} is not in the repository"
+                result.reasons.append(damage(component, blob, message))
+        result.reasons += _missing_blobs(parts.sets, record.point, blobs)
+        result.database_backups += len(parts.sets)
+    check_secrets(vault, needed, result)
 
 
 def _database_blobs(vault: Vault) -> dict[str, int]:
@@ -111,10 +117,10 @@ def _missing_blobs(sets: Sequence[BackupSet], point: str, blobs: Mapping[str, in
             if there != blob["size_bytes"]:
                 found = "it is not there" if there is None else f"it has {there:,} bytes"
                 message = f"{found}, and {point} needs its {blob['size_bytes']:,} bytes ({each.database}, {each.kind})"
-                yield _reason("databases", f"{DATABASES_CONTAINER}/{blob['name']}", message)
+                yield damage("databases", f"{DATABASES_CONTAINER}/{blob['name']}", message)
 
 
-class _SecretFile(NamedTuple):
+class SecretFile(NamedTuple):
     """A version of a file in the Key Vault, as a record names it."""
 
     secret: str
@@ -122,23 +128,26 @@ class _SecretFile(NamedTuple):
     sha256: str
 
 
-def _secret_files(record: RecoveryPoint) -> list[_SecretFile]:
-    """``Damaged`` where the record cannot be understood."""
+def secret_files(record: RecoveryPoint) -> list[SecretFile]:
+    """What is kept of App Service's secrets, and the logins of ``master``. ``Damaged`` where the record cannot be
+    understood."""
     component = record.components.get("secrets") or {}
     try:
+        logins = (record.components.get("databases") or {}).get("logins") or {}
         named = [(SYSTEM_SECRETS, component)] if component.get("version") else []
         named += [(secret_of(name), kept) for name, kept in component.get("kept", {}).items()]
-        return [_SecretFile(secret, str(each["version"]), str(each["sha256"])) for secret, each in named]
+        named += [(str(logins["secret"]), logins)] if logins.get("version") else []
+        return [SecretFile(secret, str(each["version"]), str(each["sha256"])) for secret, each in named]
     except (AttributeError, KeyError, TypeError, UsageError) as error:
-        raise Damaged(f"its secrets cannot be read: {error!r}", remedy=_REMEDIES["secrets"]) from error
+        raise Damaged(f"its secrets cannot be read: {error!r}", remedy=REMEDIES["secrets"]) from error
 
 
-def _check_secrets(vault: Vault, needed: Mapping[_SecretFile, RecoveryPoint], result: CheckResult) -> None:
+def check_secrets(vault: Vault, needed: Mapping[SecretFile, RecoveryPoint], result: CheckResult) -> None:
     """Read each version back, once. ``needed``: with the newest point that names it, newest first."""
     if not needed:
         return
     if vault.secrets is None:
-        urls = sorted({str(point.components["secrets"].get("key_vault")) for point in needed.values()})
+        urls = sorted({str(_key_vault_of(point)) for point in needed.values()})
         result.notes.append(
             f"{len(needed)} versions of files in the Key Vault were not looked at, for none is configured: set "
             f"LIFEBOAT_KEY_VAULT_URL to {' or '.join(urls)}"
@@ -152,9 +161,9 @@ def _check_secrets(vault: Vault, needed: Mapping[_SecretFile, RecoveryPoint], re
             if stored.sha256 != file.sha256:
                 raise Damaged(f"version {file.version} has another hash than was recorded", remedy="")
         except (Damaged, NoSecrets) as error:
-            result.reasons.append(_reason("secrets", file.secret, f"{error}; {_needs(point, vault)}"))
+            result.reasons.append(_damaged_secret(file, f"{error}; {_needs(point, vault)}"))
         except LifeboatError as error:
-            reason = error.as_reason("secrets")
+            reason = error.as_reason(_component_of(file))
             if str(error) not in refused:
                 refused.add(str(error))
                 result.reasons.append(
@@ -168,26 +177,20 @@ def _check_secrets(vault: Vault, needed: Mapping[_SecretFile, RecoveryPoint], re
 
 
 def _needs(point: RecoveryPoint, vault: Vault) -> str:
-    url = point.components["secrets"].get("key_vault")
+    url = _key_vault_of(point)
     elsewhere = f", which was made with the Key Vault {url}" if url != vault.settings.key_vault_url else ""
     return f"{point.point} needs it{elsewhere}, and maybe earlier ones"
 
 
-def _reason(component: str, blob: str, message: str) -> Json:
-    return {
-        "component": component,
-        "code": "damaged",
-        "message": f"{blob}: {message}",
-        "remedy": _REMEDIES[component],
-        "object": blob,
-    }
+def _key_vault_of(point: RecoveryPoint) -> str | None:
+    url: str | None = (point.components.get("secrets") or {}).get("key_vault") or point.source.get("key_vault")
+    return url
 
 
-_REMEDIES = {
-    "share": "Bring an earlier version of that blob back ('undelete'). A pack that is missing or too short is stored "
-    "anew by the next 'backup' as far as the share still has it; one with other bytes, once it is deleted.",
-    "databases": "Bring that blob back ('undelete'). Until then the databases of that point, and those that build on "
-    "it, cannot be restored; the next 'backup' begins with a full one.",
-    "secrets": "Where the secret or a part of it was deleted: az keyvault secret recover --vault-name VAULT --name "
-    "NAME. No point that names what is gone for good can bring it back: run 'secrets put', then 'backup'.",
-}
+def _component_of(file: SecretFile) -> str:
+    return "databases" if file.secret == LOGINS_SECRET else "secrets"
+
+
+def _damaged_secret(file: SecretFile, message: str) -> Json:
+    is_logins = file.secret == LOGINS_SECRET
+    return damage(_component_of(file), file.secret, message, remedy=LOGINS_REMEDY if is_logins else None)

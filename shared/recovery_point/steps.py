@@ -7,6 +7,7 @@
     back_up_database   one database, or its log
     look_at_secrets    reads the secrets back and holds them against the databases
     record             puts the components together, writes the point, gives the lock back
+    verify             reads the point's record back and looks for all that it names
     refresh            keeps the run's lock alive, as steps that store do; to be called every few minutes
     give_up            ends a run that comes to no record
     end_dead_run       the same from outside, for one that was terminated or failed in the engine
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec
 
 from shared.errors import BlobExists, Cancelled, LifeboatError, RepositoryLocked
@@ -31,10 +32,12 @@ from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.opening import open_for_backup, open_share
 from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.recording import make_record, tell
+from shared.recovery_point.run_verification import verify_run
 from shared.recovery_point.runs import RunRequest, Runs, Wanted, run_end
 from shared.recovery_point.scope import COMPONENTS, Scope, scope_of
 from shared.recovery_point.share import History, ShareComponent
 from shared.redaction import redacted
+from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock, acquire, held_by, keep_held, release_all
 from shared.repository.repository import Repository
 from shared.repository.trees import datetime_of, rfc3339_of
@@ -300,6 +303,22 @@ def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: J
         end = opened.runs.end(run_end(run, begun["time"], point.status, point.reasons, point=point.point))
     tell(point)
     return {"end": end}
+
+
+@_failures_are_values
+def verify(settings: Settings, run: str, *, point: str) -> Json:
+    """What is found is kept beside the point and told by an event; ``findings``: how much it is. Without a lock:
+    nothing is stored in the repository."""
+    with Vault(settings.vault()) as vault:
+
+        @cache
+        def repository() -> Repository:
+            passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
+            opened = open_repository(vault.share, vault.records, passwords)
+            opened.load_index(present=opened.list_packs())
+            return opened
+
+        return {"findings": len(verify_run(vault, point, repository, is_listed=False).reasons)}
 
 
 @_failures_are_values
