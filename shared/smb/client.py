@@ -10,6 +10,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
@@ -247,9 +248,10 @@ class SmbClient:
             )
             if isinstance(reply, int) or reply.status not in (ntstatus.SUCCESS, ntstatus.BUFFER_OVERFLOW):
                 return []
-            needed, names = wire.snapshot_times(wire.ioctl_output(reply))
-            if not needed or names or asked >= wire.CREDIT_BYTES * 16:
-                return sorted((_filetime(name) for name in names), reverse=True)
+            with _readable():
+                needed, names = wire.snapshot_times(wire.ioctl_output(reply))
+            if needed + 16 <= asked or names or asked >= wire.CREDIT_BYTES * 16:
+                return sorted(filter(None, map(_filetime, names)), reverse=True)
             asked = min(needed + 16, wire.CREDIT_BYTES * 16)
 
     def free_space(self) -> int | None:
@@ -257,7 +259,8 @@ class SmbClient:
         reply = self.one(self.operations.ask, "", wire.FILE_READ_ATTRIBUTES, wire.DIRECTORY_FILE, wire.query_free_space)
         if isinstance(reply, int) or reply.status:
             return None
-        return wire.free_bytes(wire.buffer(reply))
+        with _readable():
+            return wire.free_bytes(wire.buffer(reply))
 
     # --- restoring ---------------------------------------------------------------------------------------------
 
@@ -583,10 +586,27 @@ class _Task(Generic[T]):
     def nonsense(self, error: wire.BadReply) -> T:
         """The outcome for a request whose answer cannot be read; asking again would bring the same."""
         if self._unanswered is None:
-            raise SourceError(f"the server's reply cannot be read: {error}") from error
+            raise _nonsense(error) from error
         return self._unanswered("bad-reply", f"the server's reply cannot be read: {error}")
 
 
-def _filetime(gmt_name: str) -> int:
-    moment = datetime.strptime(gmt_name, "@GMT-%Y.%m.%d-%H.%M.%S").replace(tzinfo=UTC)
+@contextmanager
+def _readable() -> Iterator[None]:
+    """``SourceError`` where a reply that is looked into cannot be read."""
+    try:
+        yield
+    except wire.BadReply as error:
+        raise _nonsense(error) from error
+
+
+def _nonsense(error: wire.BadReply) -> SourceError:
+    return SourceError(f"the server's reply cannot be read: {error}")
+
+
+def _filetime(gmt_name: str) -> int | None:
+    """None for a name that is no time."""
+    try:
+        moment = datetime.strptime(gmt_name, "@GMT-%Y.%m.%d-%H.%M.%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
     return (moment - _EPOCH) // timedelta(microseconds=1) * 10

@@ -35,6 +35,7 @@ _DIALECTS = {
     Dialects.SMB_3_1_1: "3.1.1",
 }
 _LARGEST_FRAME_BYTES = 1 << 24
+_LEAST_REQUEST_BYTES = 4096
 
 
 def log_in(
@@ -72,6 +73,7 @@ def log_in(
             tree.connect()
         except Exception as error:
             raise attempt.no_share(error) from error
+        attempt.require_room(connection.max_read_size, connection.max_write_size, connection.max_transact_size)
         sock = connection.hand_over()
     except BaseException:
         connection.abandon()
@@ -234,6 +236,15 @@ class _Attempt:
                 remedy=f"give the user of {self._username} the right to use the share",
             )
         return SourceError(f"{share} cannot be opened: {ntstatus.message(status)}", setting=self._url)
+
+    def require_room(self, *most_bytes: int) -> None:
+        """2.2.4 and 3.3.5.4: a server takes 64 KiB at least in a request of any kind; no request fits into nothing."""
+        if min(most_bytes) < _LEAST_REQUEST_BYTES:
+            raise SourceError(
+                f"{self._where} allows {min(most_bytes)} bytes in a request, and {_LEAST_REQUEST_BYTES} are the least",
+                setting=self._url,
+                remedy="raise the server's limits for read, write and transact",
+            )
 
     def _refused(self, why: str) -> SourceError:
         return SourceLoginRefused(

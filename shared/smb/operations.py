@@ -294,10 +294,12 @@ class Operations:
         restart = True
         while True:
             (reply,) = yield (wire.query_directory(asked, restart=restart, file=file),)
-            restart = False
             more = _entries(path, reply)
             if not isinstance(more, list) or reply.status:
                 break
+            if not more and not restart:  # the first may hold no more than . and ..
+                raise wire.BadReply("a listing goes on without names")
+            restart = False
             entries += more
         yield (wire.close(file),)
         if isinstance(more, Unreadable):

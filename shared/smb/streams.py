@@ -372,7 +372,12 @@ class FileWriter:
             status = reply.status
             if status:
                 raise FileUnwritable(self.path, ntstatus.reason(status), status, ntstatus.message(status))
-            if size and wire.written_bytes(reply) != size:
+            try:
+                whole = not size or wire.written_bytes(reply) == size
+            except wire.BadReply as error:
+                why = f"the server's reply cannot be read: {error}"
+                raise FileUnwritable(self.path, "bad-reply", 0, why) from error
+            if not whole:
                 raise FileUnwritable(self.path, "disk-full", 0, "the server took only a part of what was written")
             self._client.progress()
 

@@ -293,16 +293,16 @@ def charge_of(payload_bytes: int) -> int:
 
 
 # --- responses --------------------------------------------------------------------------------------------------
+# What lies behind a reply's end is another's: a reply that is too short is refused, not read on.
 
 
 def created(reply: Reply) -> Created:
     """2.2.14"""
-    try:
-        (_, _, _, _, creation, _, write_time, change, _, size, attributes, _, file, _, _) = (
-            _CREATE_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)
-        )
-    except struct.error as error:
-        raise BadReply("CREATE response too short") from error
+    if reply.start + HEADER_BYTES + _CREATE_RESPONSE.size > reply.end:
+        raise BadReply("CREATE response too short")
+    (_, _, _, _, creation, _, write_time, change, _, size, attributes, _, file, _, _) = _CREATE_RESPONSE.unpack_from(
+        reply.data, reply.start + HEADER_BYTES
+    )
     return Created(Opened(attributes, size, creation, write_time, change), file)
 
 
@@ -328,10 +328,9 @@ def on_disk_id(reply: Reply) -> bytes | None:
 
 def read_data(reply: Reply) -> tuple[int, int]:
     """2.2.20: where in ``reply.data`` the bytes that were read begin and end."""
-    try:
-        _, offset, _, length = _READ_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)
-    except struct.error as error:
-        raise BadReply("READ response too short") from error
+    if reply.start + HEADER_BYTES + _READ_RESPONSE.size > reply.end:
+        raise BadReply("READ response too short")
+    _, offset, _, length = _READ_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)
     first = reply.start + offset
     if first + length > reply.end:
         raise BadReply("READ response says more than it holds")
@@ -340,18 +339,16 @@ def read_data(reply: Reply) -> tuple[int, int]:
 
 def written_bytes(reply: Reply) -> int:
     """2.2.22"""
-    try:
-        return int(_WRITE_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)[2])
-    except struct.error as error:
-        raise BadReply("WRITE response too short") from error
+    if reply.start + HEADER_BYTES + _WRITE_RESPONSE.size > reply.end:
+        raise BadReply("WRITE response too short")
+    return int(_WRITE_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)[2])
 
 
 def buffer(reply: Reply) -> bytes:
     """2.2.34, 2.2.38: the output buffer, copied."""
-    try:
-        _, offset, length = _BUFFER_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)
-    except struct.error as error:
-        raise BadReply("response too short") from error
+    if reply.start + HEADER_BYTES + _BUFFER_RESPONSE.size > reply.end:
+        raise BadReply("response too short")
+    _, offset, length = _BUFFER_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)
     first = reply.start + offset
     if first + length > reply.end:
         raise BadReply("response says more than it holds")
@@ -360,10 +357,9 @@ def buffer(reply: Reply) -> bytes:
 
 def ioctl_output(reply: Reply) -> bytes:
     """2.2.32"""
-    try:
-        fields = _IOCTL_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)
-    except struct.error as error:
-        raise BadReply("IOCTL response too short") from error
+    if reply.start + HEADER_BYTES + _IOCTL_RESPONSE.size > reply.end:
+        raise BadReply("IOCTL response too short")
+    fields = _IOCTL_RESPONSE.unpack_from(reply.data, reply.start + HEADER_BYTES)
     first = reply.start + fields[6]
     if first + fields[7] > reply.end:
         raise BadReply("IOCTL response says more than it holds")
@@ -377,8 +373,6 @@ def directory_entries(listing: bytes) -> list[Entry]:
     be millions of them), or a name could lead out of the directory.
     """
     entries: list[Entry] = []
-    if not listing:
-        return entries
     at = 0
     unpack = _ENTRY.unpack_from
     new = tuple.__new__

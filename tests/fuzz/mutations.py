@@ -139,7 +139,7 @@ def _dumps(value: object) -> str:
 
 def _replaced(value: Any, path: Path, by: object, *, remove: bool = False) -> Any:
     key, *rest = path
-    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy: Any = dict(value) if isinstance(value, dict) else list(value)
     if rest:
         copy[key] = _replaced(copy[key], tuple(rest), by, remove=remove)
     elif remove:
