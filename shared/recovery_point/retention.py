@@ -65,6 +65,8 @@ class Candidate:
     """The snapshot and the blobs that it names are there."""
     verified: bool = False
     """Read back in full, or drilled, and found good."""
+    held: str = ""
+    """Why it cannot be deleted yet, in words: it stays, and what it needs stays with it. Empty: it can be."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class _Point:
     plausible: bool
     """The time that it claims fits the moment at which it was written."""
     verified: bool
+    held: str
     files: float | None
     """Of a usable share; -1 where the record gives no number. None: no usable share."""
     share_complete: bool
@@ -174,6 +177,7 @@ def _taken(candidate: Candidate) -> _Point:
         sound=candidate.sound,
         plausible=written - BEHIND - _duration(record.duration_seconds) <= claimed <= written + AHEAD,
         verified=candidate.verified,
+        held=candidate.held,
         files=_number(share.get("files")) if share else None,
         share_complete=share.get("status") == COMPLETE,
         accepted=share.get("accepted") is True,
@@ -310,6 +314,9 @@ class _Retention:
         self._count(self.points[::-1], "")
         self._count(credible[::-1], _DOUBTED)
         self._keep_recent(credible)
+        for point in self.points:
+            if point.held:
+                self._keep(point.id, point.held)
         chains = _Chains(self.points, {point.id for point in credible})
         while True:
             for needed, why in chains.needs(point for point in self.points if point.id in self.why):
