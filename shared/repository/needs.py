@@ -6,7 +6,7 @@ through its lock's staleness may have relied on packs that a prune took out of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from shared.errors import BlobNotFound, Damaged
@@ -132,6 +132,12 @@ class Needs:
             roots = unnamed
         return lost
 
+    def add(self, data_blobs: Iterable[str]) -> None:
+        """Data blobs that are needed besides; those that are not there are needed by nobody."""
+        for blob_id in data_blobs:
+            if _is_id(blob_id):
+                self._mark(bytes.fromhex(blob_id), tree=False)
+
     def resolve(self, lost: set[bytes], check: Callable[[], None]) -> None:
         """Find what the walk did not find: in packs that no index names, else it is missing."""
         if not lost:
@@ -202,10 +208,13 @@ def find_needs(
     repository: Repository,
     snapshots: Collection[str],
     *,
+    also: Iterable[str] = (),
     check: Callable[[], None] = lambda: None,
     progress: PruneProgress | None = None,
 ) -> Needs:
     """Read every index file, list the packs and walk the trees of ``snapshots`` (64 hex digits each).
+
+    ``also``: ids of data blobs that are needed besides, as far as they are there.
 
     ``Damaged``, naming the object, when an index file, a snapshot or a tree cannot be read: then nobody knows what is
     needed. Data that is nowhere is told in ``missing``. What ``repository`` has loaded of the index is not looked at.
@@ -215,6 +224,7 @@ def find_needs(
     needs = Needs(Repository(repository.store, repository.key, repository.config), index_files, present)
     needs.add_whole_packs()
     needs.resolve(needs.walk(snapshots, check, progress or PruneProgress()), check)
+    needs.add(also)
     return needs
 
 

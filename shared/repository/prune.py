@@ -9,7 +9,7 @@ marked then. Every step may be interrupted anywhere and be begun again; where no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from shared.errors import Damaged
@@ -107,15 +107,17 @@ def plan_prune(
     snapshots: Collection[str],
     limits: PruneLimits,
     *,
+    also: Iterable[str] = (),
     check: Callable[[], None] = lambda: None,
     progress: PruneProgress | None = None,
 ) -> PrunePlan:
-    """What is to be done so that the repository holds what ``snapshots`` (64 hex digits each) need. Only reads.
+    """What is to be done so that the repository holds what ``snapshots`` (64 hex digits each) need, and the data blobs
+    ``also`` as far as it has them. Only reads.
 
     ``check`` is called often; what it raises ends the plan. ``Damaged``, naming the object, when an index file, a
     snapshot or a tree cannot be read: nothing may be deleted then.
     """
-    needs = find_needs(repository, snapshots, check=check, progress=progress)
+    needs = find_needs(repository, snapshots, also=also, check=check, progress=progress)
     plan = _Planner(needs, check).plan(limits)
     check()
     return plan

@@ -1,0 +1,68 @@
+"""Previous versions that deletion has left: they go for good when nobody can want them back any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from shared.errors import BlobProtected
+from shared.recovery_point.deleting import DELETIONS_AT_ONCE, container_of
+from shared.recovery_point.inventory import Inventory, is_same
+from shared.recovery_point.journal import Left
+from shared.storage.vault import SHARE_CONTAINER, Vault
+from shared.storage.versions import BlobVersion
+
+
+_INDEXES = f"{SHARE_CONTAINER}/index/"
+
+
+def purge(
+    vault: Vault, inventory: Inventory, left: Left, limit: datetime, now: datetime, check: Callable[[], None]
+) -> int:
+    """Delete previous versions of what the keeper itself has deleted before ``limit``, of locks that are older, and
+    those that were brought back and are current again since before it. Returns how many are gone.
+
+    What somebody else has deleted or overwritten stays: ``undelete`` needs it. So does what a date protects.
+    """
+    deleted = 0
+    with ThreadPoolExecutor(DELETIONS_AT_ONCE, "purge") as pool:
+        pending = [*_old(inventory, left, limit), *_old_locks(vault, limit)]
+        pending.sort(key=lambda each: not each[0].startswith(_INDEXES))  # an index that came back without its packs
+        for start in range(0, len(pending), 256):
+            check()
+            part = [each for each in pending[start : start + 256] if not _is_protected(each[1], now)]
+            deleted += sum(pool.map(lambda each: _delete(vault, *each), part))
+    return deleted
+
+
+def _old(inventory: Inventory, left: Left, limit: datetime) -> Iterator[tuple[str, BlobVersion]]:
+    for name, versions in inventory.previous.items():
+        held = inventory.current.get(name)
+        if held is None:
+            since = left.since(name)
+            if since is not None and since < limit:
+                yield from ((name, version) for version in versions)
+        elif held.modified < limit:
+            yield from ((name, version) for version in versions if is_same(version, held))
+
+
+def _old_locks(vault: Vault, limit: datetime) -> Iterable[tuple[str, BlobVersion]]:
+    for version in vault.versions(SHARE_CONTAINER).list_versions("locks/"):
+        if not version.current and version.modified < limit:
+            yield f"{SHARE_CONTAINER}/{version.name}", version
+
+
+def _is_protected(version: BlobVersion, now: datetime) -> bool:
+    return version.deleted or version.legal_hold or (version.until is not None and version.until > now)
+
+
+def _delete(vault: Vault, name: str, version: BlobVersion) -> bool:
+    if version.version is None:
+        return False
+    store, inside = container_of(vault, name)
+    try:
+        store.delete_version(inside, version.version)
+    except BlobProtected:
+        return False
+    return True
