@@ -94,8 +94,8 @@ class WormContainer:
     def versions(self, prefix: str) -> Iterator[Version]:
         """All, soft-deleted ones too, as a listing gives them: by name, then the oldest first."""
         with self.lock:
-            found = [version for name in sorted(self._blobs) for version in self._blobs[name]]
-        return (version for version in found if version.name.startswith(prefix))
+            names = sorted(name for name in self._blobs if name.startswith(prefix))
+            return iter([version for name in names for version in self._blobs[name]])
 
     def write(self, name: str, body: bytes, *, overwrite: bool, modified: datetime | None = None) -> Version:
         """Put Blob. One that is protected may be overwritten too: what it was stays, protected, as a version.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import BlobProtected, StorageError, StorageForbidden
 from shared.storage.versions import VersionedStore
@@ -205,3 +208,47 @@ def test_where_there_is_no_immutability_protect_names_the_setting(clock: Hands) 
     with pytest.raises(StorageError) as error:
         vault.share.protect("a", clock.now + DAY)
     assert "LIFEBOAT_PROTECT_FOR=0s" in error.value.remedy
+
+
+NAMES = st.sampled_from("ab")
+STEPS = st.one_of(
+    st.tuples(st.just("write"), NAMES, st.integers(0, 3)),
+    st.tuples(st.just("delete"), NAMES, st.just(0)),
+    st.tuples(st.just("delete version"), NAMES, st.integers(0, 3)),
+    st.tuples(st.just("protect"), NAMES, st.integers(1, 4)),
+    st.tuples(st.just("unprotect"), NAMES, st.just(0)),
+    st.tuples(st.just("wait"), NAMES, st.integers(1, 3)),
+)
+
+
+@given(st.lists(STEPS, max_size=40), st.sampled_from(["refused", "previous version"]))
+def test_whatever_is_done_a_version_that_was_locked_can_be_read_until_its_date(
+    steps: list[tuple[str, str, int]], reading: DeleteUnderPolicy
+) -> None:
+    clock = Hands()
+    blobs = WormContainer(Worm(delete_under_policy=reading), clock)
+    promised: dict[tuple[str, str], tuple[bytes, datetime]] = {}
+
+    def act(what: str, name: str, number: int) -> None:
+        versions = list(blobs.versions(name))
+        if what == "write":
+            blobs.write(name, b"%d" % number, overwrite=True)
+        elif what == "delete":
+            blobs.delete(name)
+        elif what == "delete version" and number < len(versions):
+            blobs.delete_version(name, str(versions[number].id))
+        elif what == "protect":
+            made = blobs.protect(name, clock.now + number * DAY, locked=True)
+            promised[name, str(made.id)] = made.body, clock.now + number * DAY
+        elif what == "unprotect":
+            blobs.unprotect(name)
+        elif what == "wait":
+            clock.now += number * DAY
+
+    for step in steps:
+        with contextlib.suppress(Refused):
+            act(*step)
+        for (name, version), (body, until) in promised.items():
+            if until > clock.now:
+                assert blobs.version(name, version).body == body
+        assert all(sum(one.current for one in blobs.versions(name)) <= 1 for name in "ab")
