@@ -316,6 +316,20 @@ class Expiry(Answered):
     days: int
 
 
+class LastVerification(Answered):
+    """The newest: a round of the rotation, or a point that was read back on demand; of a run where there is neither."""
+
+    time: Moment
+    age_seconds: float
+    kind: Literal["round", "point", "run"]
+    status: Literal["ok", "damaged"]
+    point: str | None
+    findings: int
+    bytes_read: int
+    read_back_since: Moment | None
+    """All that was there at that moment, and still is, has been read back since; null before the first turn is done."""
+
+
 class LastDrill(Answered):
     point: str
     time: Moment
@@ -345,7 +359,16 @@ class Status(Answered):
                     },
                     "drift": None,
                     "expiries": [],
-                    "last_verification": None,
+                    "last_verification": {
+                        "time": _MOMENT,
+                        "age_seconds": 372.0,
+                        "kind": "round",
+                        "status": "ok",
+                        "point": None,
+                        "findings": 0,
+                        "bytes_read": 41290337,
+                        "read_back_since": "2026-10-25T02:30:00.000000Z",
+                    },
                     "last_drill": None,
                 }
             ]
@@ -358,7 +381,7 @@ class Status(Answered):
     components: dict[str, Standing]
     drift: Drift | None
     expiries: list[Expiry]
-    last_verification: Json | None
+    last_verification: LastVerification | None
     last_drill: LastDrill | None
 
 

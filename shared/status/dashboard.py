@@ -1,8 +1,9 @@
 """The dashboard: how things stand, on one page for people, in the app and as a file.
 
 What is wrong comes first, then the age of each component's newest good backup, the points as a timeline and as a list,
-the secrets, the last drill. What a name or a message holds is text on the page and nothing else; what colour tells, a
-word tells too. The style is that of ``page``: geometry is in attributes of SVG, which a strict policy allows.
+the secrets, the last verification and the last drill. What a name or a message holds is text on the page and nothing
+else; what colour tells, a word tells too. The style is that of ``page``: geometry is in attributes of SVG, which a
+strict policy allows.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def render(dashboard: Dashboard, *, links: bool) -> str:
         *_timeline(dashboard.points),
         *_list(dashboard, links),
         *_secrets(health),
+        *_verification(health),
         *_drill(health),
         *_notes(health.notes),
     ]
@@ -316,6 +318,23 @@ def _secrets(health: Health) -> Iterator[str]:
         yield _items(f"{_cross('soon')} {_text(each.sentence)}" for each in health.expiries)
     elif drift is not None:
         yield "<p>No certificate among them ends soon.</p>"
+
+
+def _verification(health: Health) -> Iterator[str]:
+    yield "<h2>Last verification</h2>"
+    last = health.last_verification
+    if last is None:
+        known = "Not known." if health.failure else "Never. What lies in a vault can rot unseen: run 'verify'."
+        yield f"<p>{_text(known)}</p>"
+        return
+    result = last.result
+    found = "" if result.status == OK else f", {result.findings:,} finding(s)"
+    read = f"; {bytes_text(result.bytes_read)} were read back" if result.bytes_read else ""
+    since = f"; everything has been read back since {_moment(result.read_back_since)}" if result.read_back_since else ""
+    yield (
+        f"<ul><li>{_mark(result.status == OK)} <strong>{_text(result.status)}{found}</strong>, {_text(last.what)}; "
+        f"{age_text(last.age_seconds)} ago, at {_moment(result.time)}{read}{since}</li></ul>"
+    )
 
 
 def _drill(health: Health) -> Iterator[str]:

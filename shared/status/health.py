@@ -1,4 +1,5 @@
-"""How things stand: each component's newest good backup against how old it may be, drift, expiries, the last drill.
+"""How things stand: each component's newest good backup against how old it may be, drift, expiries, the last
+verification and the last drill.
 
 Only records are read, and of the Key Vault what stands in the tags of the current SystemSecrets.JSON: whether what they
 name can be restored is for ``check`` and ``drill`` to say.
@@ -28,6 +29,7 @@ from shared.status.history import (
     read,
     wanted,
 )
+from shared.status.last_verification import LastVerification, read_verifications
 from shared.storage.blob_store import BlobStore
 from shared.storage.vault import RECORDS_CONTAINER, Vault
 
@@ -164,9 +166,9 @@ class Health:
     drift: Drift | None = None
     """None where no point has looked at secrets."""
     expiries: tuple[Expiry, ...] = ()
-    last_verification: Json | None = None
-    """None until there are records of verifications beside the points. What every backup proves before its record is
-    written (VERIFYONLY, hashes) is what makes it good."""
+    last_verification: LastVerification | None = None
+    """What every backup proves before its record is written (VERIFYONLY, hashes) is what makes it good; this is whether
+    it still is."""
     last_drill: LastDrill | None = None
     notes: tuple[str, ...] = ()
     failure: LifeboatError | None = None
@@ -218,7 +220,7 @@ class Health:
             "components": {each.name: each.to_json() for each in self.components},
             "drift": self.drift.to_json() if self.drift else None,
             "expiries": [each.to_json() for each in self.expiries],
-            "last_verification": self.last_verification,
+            "last_verification": self.last_verification.to_json() if self.last_verification else None,
             "last_drill": self.last_drill.to_json() if self.last_drill else None,
             "notes": list(self.notes),
         }
@@ -251,14 +253,17 @@ def judge_health(
     expiries = _expiries(settings, history, now) if SECRETS in there else ()
     last_drill, damaged_drills = _last_drill(records, now)
     reasons = [
+    verifications = read_verifications(records, now)
         *(reason for each in components for reason in _late(each, configured)),
+    unreadable = [*history.damaged, *verifications.unreadable, *damaged_drills, *settings.wrong_schedules()]
         *([] if components else [_nothing_there()]),
         *(reason for each in components for reason in _ahead(each, now)),
         *live.reasons,
         *_drifted(drift),
         *_expiring(expiries),
         *_failed_drill(last_drill),
-        *(each.as_reason("lifeboat") for each in [*history.damaged, *damaged_drills, *settings.wrong_schedules()]),
+        *(each.as_reason("lifeboat") for each in unreadable),
+        *verifications.reasons(),
     ]
     return Health(
         time=now,
@@ -267,7 +272,8 @@ def judge_health(
         drift=drift,
         expiries=expiries,
         last_drill=last_drill,
-        notes=tuple(_notes(components)) + live.notes,
+        notes=tuple(_notes(components)) + live.notes + verifications.notes,
+        last_verification=verifications.last,
     )
 
 

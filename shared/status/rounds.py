@@ -1,12 +1,13 @@
-"""What timers have done now and then to prove that backups are good: a check of the vault, and a drill.
+"""What timers have done now and then to prove that backups are good: a round of the verification, and a drill.
 
-What the commands ``check`` and ``drill`` do; besides, that it could not be done at all is an event here, since nobody
+What the commands ``verify`` and ``drill`` do; besides, that it could not be done at all is an event here, since nobody
 sits before it.
 """
 
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from shared.errors import LifeboatError
 from shared.recovery_point.check import CheckResult, check_vault
@@ -15,12 +16,15 @@ from shared.settings import Settings
 from shared.telemetry import Event, emit
 
 
-def verify(settings: Settings) -> CheckResult:
-    """Check that all is there that records name. What is damaged is an event of the check's own. The errors of the
-    check are told, and raised."""
+LONGEST_ROUND = timedelta(hours=12)
+"""What it has not read by then is due with the next."""
+
+def verify(settings: Settings) -> Verification:
+    """A round: check that all is there that records name, and read back what is due. What is damaged is an event of the
+    round's own. Its errors are told, and raised."""
     began = time.monotonic()
     try:
-        result = check_vault(settings, read_data=False)
+        made = verify_round(settings, budget=LONGEST_ROUND)
     except LifeboatError as error:
         seconds = round(time.monotonic() - began, 3)
         emit(Event.VERIFICATION_FAILED, code=error.code, detail=str(error), duration_seconds=seconds)
