@@ -258,6 +258,21 @@ def test_a_forged_full_that_is_written_later_does_not_let_the_true_one_go() -> N
     assert true.record.point in kept_of([true, child, *forged, newest], keeping()).kept
 
 
+@pytest.mark.parametrize("written_later", [True, False])
+def test_a_log_that_is_forged_later_does_not_let_the_true_one_go(written_later: bool) -> None:
+    """It could be restored before the true one that follows, by its LSNs."""
+    true = [
+        candidate(START, {"databases": databases(full(10))}),
+        candidate(START + HOUR, {"databases": databases(log(10, 20))}, whole=False),
+        candidate(START + DAY, {"share": share(), "databases": databases(log(20, 30))}),
+    ]
+    later = START + DAY * 9 if written_later else START + HOUR * 2
+    content = {"databases": databases(log(0, 20))} | ({} if written_later else {"share": share(-1)})
+    forged = candidate(later, content, whole=False)
+
+    assert kept_of(true, keeping()).kept.keys() <= kept_of([*true, forged], keeping()).kept.keys()
+
+
 # --- what is not credible (fault 34) ---
 
 
