@@ -10,14 +10,15 @@ import time
 from datetime import timedelta
 
 from shared.errors import LifeboatError
-from shared.recovery_point.check import CheckResult, check_vault
 from shared.recovery_point.drill import Drilled, drill
+from shared.recovery_point.verification import verify_round
+from shared.recovery_point.verifications import Verification
 from shared.settings import Settings
 from shared.telemetry import Event, emit
 
-
 LONGEST_ROUND = timedelta(hours=12)
 """What it has not read by then is due with the next."""
+
 
 def verify(settings: Settings) -> Verification:
     """A round: check that all is there that records name, and read back what is due. What is damaged is an event of the
@@ -29,9 +30,13 @@ def verify(settings: Settings) -> Verification:
         seconds = round(time.monotonic() - began, 3)
         emit(Event.VERIFICATION_FAILED, code=error.code, detail=str(error), duration_seconds=seconds)
         raise
-    seconds = round(time.monotonic() - began, 3)
-    emit(Event.VERIFICATION_COMPLETED, findings=len(result.reasons), duration_seconds=seconds)
-    return result
+    emit(
+        Event.VERIFICATION_COMPLETED,
+        findings=len(made.reasons),
+        bytes_read=made.bytes_read,
+        duration_seconds=made.duration_seconds,
+    )
+    return made
 
 
 def drill_if_configured(settings: Settings) -> Drilled | None:
