@@ -28,6 +28,6 @@ async def verification(timer: func.TimerRequest) -> None:
 
 
 async def drill(timer: func.TimerRequest) -> None:
-    from shared.status.rounds import drill_if_configured
+    from shared.status.rounds import drill_newest
 
-    await act(drill_if_configured)
+    await act(drill_newest)

@@ -16,7 +16,7 @@ from typing import Any
 
 from shared.errors import Damaged, UsageError, printable
 from shared.fileshare.channel import Channel
-from shared.fileshare.patterns import Patterns
+from shared.fileshare.patterns import Files, Patterns
 from shared.fileshare.shard import Progress
 from shared.fileshare.target import Existing, NewFile, Outcome, Target, UnwritableError
 from shared.repository.content import RANGE_BYTES, fetch_range, file_pieces, open_in
@@ -64,7 +64,8 @@ class _File:
 
 
 class ShareRestore:
-    """Restores the folder ``tree`` of a snapshot. One use."""
+    """Restores the folder ``tree`` of a snapshot. One use. ``only``: these files, and no tree is read that has none of
+    them; ``include`` then counts for nothing."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class ShareRestore:
         target: Target,
         *,
         include: Sequence[str] = (),
+        only: Files | None = None,
         overwrite: bool = False,
         progress: Progress | None = None,
         check: Callable[[], None] = lambda: None,
@@ -79,7 +81,7 @@ class ShareRestore:
         self._reader = BlobReader(repository)
         self._repository = repository
         self._target = target
-        self._include = Patterns(include)
+        self._include: Files | Patterns = only or Patterns(include)
         self._overwrite = overwrite
         self._progress = progress or Progress()
         self._check = check
@@ -142,10 +144,13 @@ class ShareRestore:
                 continue
             inside = f"{path}/{name}" if path else name
             if node.kind == "dir":
-                below.append((inside, node))
+                if self._include.enters(inside):
+                    below.append((inside, node))
+            elif self._include and not self._include.match(inside):
+                continue
             elif node.kind != "file":
                 self._skip(inside, "special-file", f"{inside} is a {node.kind}, which is not restored")
-            elif not self._include or self._include.match(inside):
+            else:
                 if self._include:
                     self._make(path)
                     if path in self._refused:

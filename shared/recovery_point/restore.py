@@ -17,7 +17,9 @@ from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, RecoveryPoint
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.reader import BlobReader
+from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
+from shared.repository.trees import Node
 from shared.settings import Settings, local_folder
 from shared.smb.endpoint import SmbEndpoint
 from shared.storage.vault import Vault
@@ -78,13 +80,7 @@ def restore_share(
         passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
         repository = open_repository(vault.share, vault.records, passwords)
         point, notes = _choose(Catalog(vault.records), request.point)
-        snapshot_id = point.snapshot
-        assert snapshot_id is not None, "chosen for having one"
-        repository.load_index(present=repository.list_packs(), keep_missing=True)
-        snapshot = load_snapshot(repository, snapshot_id)
-        share = point.share or {}
-        name = share.get("source", {}).get("name")
-        folder = share_folder(BlobReader(repository), snapshot.tree, name)
+        folder = find_share(repository, point)
         try:
             restore = ShareRestore(
                 repository,
@@ -97,6 +93,16 @@ def restore_share(
             return ShareRestored(point.point, shown, restore.run(folder), notes)
         finally:
             target.close()
+
+
+def find_share(repository: Repository, point: RecoveryPoint) -> Node:
+    """The share's own folder in the snapshot of a point that has one, with the index loaded to read it. ``Damaged``."""
+    snapshot_id = point.snapshot
+    assert snapshot_id is not None, "chosen for having one"
+    repository.load_index(present=repository.list_packs(), keep_missing=True)
+    snapshot = load_snapshot(repository, snapshot_id)
+    name = (point.share or {}).get("source", {}).get("name")
+    return share_folder(BlobReader(repository), snapshot.tree, name)
 
 
 def _choose(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list[str]]:

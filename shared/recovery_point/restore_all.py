@@ -142,23 +142,23 @@ def plan_all(settings: Settings, request: AllRestoreRequest) -> Plan:
         vault.ensure_there(create=False)
         point, notes = _choose(Catalog(vault.records), request.point)
         steps: list[Step] = []
-        reasons = [_lacking(point, name) for name in point.requested if not _is_usable(point, name)]
-        written = _is_usable(point, "secrets") and _is_written(settings, point, request.secrets_to)
-        if _is_usable(point, "share"):
+        reasons = [_lacking(point, name) for name in point.requested if not is_usable(point, name)]
+        written = is_usable(point, "secrets") and _is_written(settings, point, request.secrets_to)
+        if is_usable(point, "share"):
             _require_snapshot(vault, point)
-        if _is_usable(point, "databases"):
+        if is_usable(point, "databases"):
             looked = restore_databases(settings, replace(databases, point=point.point))
             reasons += looked.reasons
             notes += looked.notes
             steps.append(_databases_step(looked, overwrite=request.overwrite))
-        if _is_usable(point, "share"):
+        if is_usable(point, "share"):
             target, shown = open_target(settings, vault, request.share_to)
             try:
                 target.reach()
             finally:
                 target.close()
             steps.append(_share_step(point, shown, overwrite=request.overwrite))
-        if _is_usable(point, "secrets"):
+        if is_usable(point, "secrets"):
             steps.append(_secrets_step(point, request.secrets_to, written=written))
     return Plan(point, replace(request, point=point.point), tuple(steps), tuple(reasons), tuple(dict.fromkeys(notes)))
 
@@ -266,7 +266,8 @@ def _restore_secrets(settings: Settings, plan: Plan) -> Json:
     return restore_secrets(settings, SecretsRestoreRequest(to, plan.point.point)).answer()
 
 
-def _is_usable(point: RecoveryPoint, component: str) -> bool:
+def is_usable(point: RecoveryPoint, component: str) -> bool:
+    """Whether the point holds something of the component that can be restored."""
     found = point.components.get(component)
     if found is None or found["status"] == FAILED:
         return False

@@ -138,23 +138,33 @@ def _compared(catalog: Catalog, point: RecoveryPoint, name: str | None) -> list[
 def restore_logins(settings: Settings, to: Path, point_id: str | None = None) -> SecretsRestored:
     """Write T-SQL that makes the SQL Server logins of a point, with their passwords' hashes and SIDs, to a file of mode
     0600: what one needs of ``master``. Errors as ``restore_secrets``."""
-    from shared.databases.logins import create_statements
-
     refuse_existing(to)
     with Vault(settings.vault()) as vault:
         vault.ensure_there(create=False)
-        point, logins = _choose_logins(Catalog(vault.records), point_id)
-    document = _read(settings, point, logins["secret"], logins["version"], logins["sha256"])
-    script = "".join(f"{statement};\n" for statement in create_statements(document)).encode()
+        point = _choose_logins(Catalog(vault.records), point_id)
+    script, version = read_logins(settings, point)
     write_private(to, script)
-    return SecretsRestored(point.point, str(to), len(script), version=logins["version"])
+    return SecretsRestored(point.point, str(to), len(script), version=version)
 
 
-def _choose_logins(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, Json]:
+def holds_logins(point: RecoveryPoint) -> bool:
+    return bool((point.components.get("databases", {}).get("logins") or {}).get("version"))
+
+
+def read_logins(settings: Settings, point: RecoveryPoint) -> tuple[bytes, str]:
+    """T-SQL that makes the logins of a point that holds some, and their version in the Key Vault. Errors as
+    ``read_named``."""
+    from shared.databases.logins import create_statements
+
+    logins: Json = point.components["databases"]["logins"]
+    document = _read(settings, point, logins["secret"], logins["version"], logins["sha256"])
+    return "".join(f"{statement};\n" for statement in create_statements(document)).encode(), logins["version"]
+
+
+def _choose_logins(catalog: Catalog, point_id: str | None) -> RecoveryPoint:
     for point in [catalog.get(point_id)] if point_id is not None else catalog.readable():
-        logins: Json = point.components.get("databases", {}).get("logins") or {}
-        if logins.get("version"):
-            return point, logins
+        if holds_logins(point):
+            return point
     raise UsageError(
         f"{point_id or 'no recovery point'} holds {'no ' if point_id else ''}logins of SQL Server",
         remedy="They are saved with 'master', where a Key Vault is configured and the backup's login may see password "

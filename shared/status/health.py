@@ -153,6 +153,8 @@ class LastDrill:
             "time": rfc3339_of(self.result.time),
             "status": self.result.status,
             "rto_seconds": self.result.rto_seconds,
+            "estimated_rto_seconds": self.result.estimated_rto_seconds,
+            "drilled": list(self.result.drilled),
             "age_seconds": round(self.age_seconds, 3),
         }
 
@@ -251,19 +253,19 @@ def judge_health(
     components = tuple(_component(name, names, rpo[name], history, live, now) for name, names in there.items())
     drift = _drift(history.pairing, live, now) if SECRETS in there else None
     expiries = _expiries(settings, history, now) if SECRETS in there else ()
-    last_drill, damaged_drills = _last_drill(records, now)
-    reasons = [
     verifications = read_verifications(records, now)
-        *(reason for each in components for reason in _late(each, configured)),
+    last_drill, damaged_drills = _last_drill(records, now)
     unreadable = [*history.damaged, *verifications.unreadable, *damaged_drills, *settings.wrong_schedules()]
+    reasons = [
+        *(reason for each in components for reason in _late(each, configured)),
         *([] if components else [_nothing_there()]),
         *(reason for each in components for reason in _ahead(each, now)),
         *live.reasons,
         *_drifted(drift),
         *_expiring(expiries),
+        *verifications.reasons(),
         *_failed_drill(last_drill),
         *(each.as_reason("lifeboat") for each in unreadable),
-        *verifications.reasons(),
     ]
     return Health(
         time=now,
@@ -271,9 +273,9 @@ def judge_health(
         reasons=tuple(reasons),
         drift=drift,
         expiries=expiries,
+        last_verification=verifications.last,
         last_drill=last_drill,
         notes=tuple(_notes(components)) + live.notes + verifications.notes,
-        last_verification=verifications.last,
     )
 
 
@@ -585,10 +587,10 @@ def _last_drill(records: BlobStore, now: datetime) -> tuple[LastDrill | None, li
 def _failed_drill(drill: LastDrill | None) -> Iterator[Json]:
     if drill is not None and drill.result.status != OK:
         yield {
-            "component": DATABASES,
+            "component": drill.result.failed[0] if drill.result.failed else DATABASES,
             "code": "drill-failed",
             "message": f"the last drill, of {drill.result.point} at {drill.result.time:%Y-%m-%d %H:%M}Z, ended "
-            f"{drill.result.status}",
+            f"{drill.result.status}{': ' if drill.result.failed else ''}{', '.join(drill.result.failed)}",
             "remedy": f"Its checks and reasons are in {RECORDS_CONTAINER}/drills/{drill.result.point}/; put that right "
             "and run 'drill' again.",
         }

@@ -10,7 +10,7 @@ import time
 from datetime import timedelta
 
 from shared.errors import LifeboatError
-from shared.recovery_point.drill import Drilled, drill
+from shared.recovery_point.drill import Drilled, NothingToDrill, drill
 from shared.recovery_point.verification import verify_round
 from shared.recovery_point.verifications import Verification
 from shared.settings import Settings
@@ -39,13 +39,13 @@ def verify(settings: Settings) -> Verification:
     return made
 
 
-def drill_if_configured(settings: Settings) -> Drilled | None:
-    """A drill of the newest point; None where there is no server for drills. The errors of the drill are told, and
-    raised."""
+def drill_newest(settings: Settings) -> Drilled | None:
+    """A drill of the newest point; None where no point holds anything that there is a place for here. The errors of
+    the drill are told, and raised."""
     try:
-        if settings.drill_sql_server() is None:
-            return None
         return drill(settings)
+    except NothingToDrill:
+        return None
     except LifeboatError as error:
         emit(Event.DRILL_FAILED, code=error.code, detail=str(error))
         raise

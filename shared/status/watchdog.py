@@ -17,6 +17,7 @@ from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.record import RecoveryPoint
 from shared.settings import SCHEDULES, Settings
 from shared.status.health import Health, read_health
+from shared.status.history import DATABASES
 from shared.storage.blob_store import BlobStore
 from shared.storage.vault import Vault
 from shared.telemetry import Event, Gauge, Value, emit, gauge
@@ -189,9 +190,10 @@ def growth_of(records: BlobStore, now: datetime) -> Growth:
 
 def drill_overdue(settings: Settings, health: Health, records: BlobStore) -> bool:
     """Whether the last drill, or, where there never was one, the oldest point, is older than two periods of the
-    schedule. Without a drill server nothing is owed; nor without a point."""
+    schedule. Where only databases are backed up, and there is no server to drill them on, nothing is owed; nor without
+    a point."""
     try:
-        if settings.drill_sql_server() is None:
+        if settings.configured() in ([], [DATABASES]) and settings.drill_sql_server() is None:
             return False
         schedule = settings.schedule("DRILL")
     except SettingsError:  # told with the settings; drills are not made meanwhile

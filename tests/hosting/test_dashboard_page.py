@@ -168,7 +168,7 @@ def written(sample: str, folder: Path, *, links: bool = True) -> str:
 TEXTS = {
     "empty": ("nothing could be looked at", "LIFEBOAT_VAULT_URL", "None could be listed"),
     "healthy": ("each component has a good backup", "appservice_hosting", "back in 31 min 44 s", "61.0 GiB"),
-    "failing": ("What is wrong, and what to do", "never backed up", "secrets put", "runbook", "no database came back"),
+    "failing": ("What is wrong, and what to do", "never backed up", "secrets put", "runbook", "nothing came back"),
 }
 _OVERFLOWING = """
 [...document.querySelectorAll('body *')]

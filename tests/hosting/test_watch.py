@@ -223,13 +223,49 @@ def test_a_verification_that_cannot_be_made_is_told_and_fails(
 # --- the drill ---
 
 
-def test_without_a_drill_server_the_drill_is_nothing(
-    app: Path, clean_environment: pytest.MonkeyPatch, exported: Exported
-) -> None:
+def test_without_a_point_the_drill_is_nothing(app: Path, settings: pytest.MonkeyPatch, exported: Exported) -> None:
     with FunctionsWorker(app) as worker:
         worker.timer("drill")
 
     assert exported.events() == []
+
+
+def test_without_a_drill_server_a_vault_of_databases_is_not_drilled_and_nobody_is_alarmed(
+    app: Path, bench: Bench
+) -> None:
+    assert bench.command("backup").status == "complete"
+    with listening() as exported:
+        with FunctionsWorker(app) as worker:
+            worker.timer("drill")
+            worker.timer("watchdog")
+
+        [alive] = exported.events()
+        assert alive["drill_overdue"] is False
+
+
+def test_without_a_drill_server_the_share_is_drilled(
+    app: Path, settings: pytest.MonkeyPatch, exported: Exported
+) -> None:
+    point = back_up()
+    with FunctionsWorker(app) as worker:
+        worker.timer("drill")
+        worker.timer("watchdog")
+
+    [done] = exported.named(Event.DRILL_COMPLETED)
+    [alive] = exported.named(Event.WATCHDOG_ALIVE)
+    assert (done["point"], done["databases"]) == (point, 0)
+    assert done["rto_seconds"] > 0
+    assert (alive["drill_status"], alive["drill_overdue"]) == ("ok", False)
+
+
+def test_without_any_setting_the_drill_is_told_and_fails(
+    app: Path, clean_environment: pytest.MonkeyPatch, exported: Exported
+) -> None:
+    with FunctionsWorker(app) as worker, pytest.raises(WorkerRefused, match="LIFEBOAT_VAULT_URL"):
+        worker.timer("drill")
+
+    [failed] = exported.named(Event.DRILL_FAILED)
+    assert failed["code"] == "wrong-setting"
 
 
 def test_a_drill_restores_the_newest_point_on_the_drill_server(

@@ -381,7 +381,7 @@ def test_a_drill_drops_no_database_that_is_not_its_own(backed_up: Bench, other_s
     assert [text for text in other_server.statements if text.startswith("DROP DATABASE")] == []
 
 
-def test_without_a_drill_server_there_is_no_drill(backed_up: Bench) -> None:
+def test_without_a_drill_server_databases_alone_cannot_be_drilled(backed_up: Bench) -> None:
     answer = backed_up.command("drill")
     assert (answer.code, answer.reasons[0]["setting"]) == (2, "LIFEBOAT_DRILL_SQL_SERVER")
 

@@ -224,7 +224,7 @@ def test_what_is_wrong_comes_first_with_its_remedy() -> None:
     assert "rotated: appservice_hosting.appservice_hosting_Operations" in text
     assert "expires in 12 days" in text
     assert "has expired" in text
-    assert "failed, no database came back" in text
+    assert "failed, nothing came back" in text
     assert "and 3 more reasons" in text
 
 

@@ -723,6 +723,8 @@ def test_the_last_drill_is_the_newest_of_any_point(vault: Vault) -> None:
         "time": ago(days=2),
         "status": "ok",
         "rto_seconds": 12.5,
+        "estimated_rto_seconds": None,
+        "drilled": [],
         "age_seconds": 2 * 86_400.0,
     }
 
@@ -730,6 +732,19 @@ def test_the_last_drill_is_the_newest_of_any_point(vault: Vault) -> None:
 def test_a_drill_that_failed_is_a_reason_and_does_not_make_the_status_late(vault: Vault) -> None:
     drilled(vault, vault.add(share=share()), "failed", days=1)
     assert (vault.look().status, codes(vault.look())) == ("ok", ["drill-failed"])
+
+
+def test_the_last_drill_says_what_it_drilled_what_failed_and_what_all_would_take(vault: Vault) -> None:
+    point = vault.add(share=share())
+    checks = [{"component": "share", "result": "fail"}, {"component": "secrets", "result": "pass"}]
+    document = {"status": "partial", "rto_seconds": 3.5, "estimated_rto_seconds": 60.0, "checks": checks}
+    put_drill_result(vault.records, point, NOW, document | {"reasons": [{"component": "share", "code": "damaged"}]})
+
+    health = vault.look()
+
+    last = health.to_json()["last_drill"]
+    assert (last["drilled"], last["estimated_rto_seconds"]) == (["share", "secrets"], 60.0)
+    assert (health.reasons[0]["component"], health.reasons[0]["message"][-14:]) == ("share", "partial: share")
 
 
 @pytest.mark.parametrize(

@@ -246,10 +246,18 @@ def test_where_no_drill_ever_was_it_is_owed_two_periods_after_the_first_point(
     assert look(records, SHARE, DRILL).drill_overdue is overdue
 
 
-def test_no_drill_is_owed_without_a_server_for_it_or_without_a_point(records: LocalFolderStore) -> None:
-    assert look(records, SHARE, DRILL).drill_overdue is False
-    add(records, days=90, share=share())
+def test_no_drill_is_owed_without_a_point_or_where_only_databases_are_backed_up_and_have_no_server_for_it(
+    records: LocalFolderStore,
+) -> None:
     assert look(records, SHARE).drill_overdue is False
+    add(records, days=90, share=share())
+    assert look(records, SQL, LANDING).drill_overdue is False
+
+
+def test_a_share_is_drilled_without_a_server_so_that_its_drill_is_owed(records: LocalFolderStore) -> None:
+    add(records, days=15, share=share())
+    assert look(records, SHARE).drill_overdue is True
+    assert look(records, SHARE, SQL, LANDING).drill_overdue is True
 
 
 # --- what is wrong ---
