@@ -335,6 +335,9 @@ class LastDrill(Answered):
     time: Moment
     status: str
     rto_seconds: float | None
+    estimated_rto_seconds: float | None
+    """With all of the share, at the rate of the sample; null where something was not drilled."""
+    drilled: list[str]
     age_seconds: float
 
 

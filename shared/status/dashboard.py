@@ -344,10 +344,13 @@ def _drill(health: Health) -> Iterator[str]:
         yield f"<p>{_text(known)}</p>"
         return
     drill = health.last_drill.result
-    rto = "no database came back" if drill.rto_seconds is None else f"back in {duration_text(drill.rto_seconds)}"
+    rto = "nothing came back" if drill.rto_seconds is None else f"back in {duration_text(drill.rto_seconds)}"
+    whole = drill.estimated_rto_seconds
+    estimate = "" if whole is None else f"; all of it would take about {duration_text(whole)}"
+    drilled = f" {_text(', '.join(drill.drilled))};" if drill.drilled else ""
     yield (
-        f"<ul><li>{_mark(drill.status == OK)} <strong>{_text(drill.status)}, {rto}</strong> (the measured RTO); "
-        f"{age_text(health.last_drill.age_seconds)} ago, at {_moment(drill.time)}, of "
+        f"<ul><li>{_mark(drill.status == OK)} <strong>{_text(drill.status)}, {rto}</strong> (the measured RTO)"
+        f"{estimate};{drilled} {age_text(health.last_drill.age_seconds)} ago, at {_moment(drill.time)}, of "
         f"<code>{_text(drill.point)}</code></li></ul>"
     )
 

@@ -153,6 +153,8 @@ class LastDrill:
             "time": rfc3339_of(self.result.time),
             "status": self.result.status,
             "rto_seconds": self.result.rto_seconds,
+            "estimated_rto_seconds": self.result.estimated_rto_seconds,
+            "drilled": list(self.result.drilled),
             "age_seconds": round(self.age_seconds, 3),
         }
 
@@ -585,10 +587,10 @@ def _last_drill(records: BlobStore, now: datetime) -> tuple[LastDrill | None, li
 def _failed_drill(drill: LastDrill | None) -> Iterator[Json]:
     if drill is not None and drill.result.status != OK:
         yield {
-            "component": DATABASES,
+            "component": drill.result.failed[0] if drill.result.failed else DATABASES,
             "code": "drill-failed",
             "message": f"the last drill, of {drill.result.point} at {drill.result.time:%Y-%m-%d %H:%M}Z, ended "
-            f"{drill.result.status}",
+            f"{drill.result.status}{': ' if drill.result.failed else ''}{', '.join(drill.result.failed)}",
             "remedy": f"Its checks and reasons are in {RECORDS_CONTAINER}/drills/{drill.result.point}/; put that right "
             "and run 'drill' again.",
         }
