@@ -13,15 +13,15 @@ import io
 import json
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from shared import telling
 from shared.errors import Cancelled, LifeboatError, UsageError
 from shared.settings import Settings
-from shared.terminal import Meter, bytes_text, console, duration_text, interruptible, message, progress, result
+from shared.terminal import Meter, interruptible, message, progress, result
 
 Json = dict[str, Any]
 
@@ -100,24 +100,7 @@ def backup(
         "gone": point.gone,
     }
     if not as_json:
-        _tell_reasons(point.reasons)
-        result(f"recovery point {point.point}: {point.status} after {duration_text(point.duration_seconds)}")
-        share = point.share
-        if share is not None and "files" in share:
-            result(
-                f"  share: {share['files']:,} files, {share['unchanged']:,} of them unchanged; "
-                f"read {bytes_text(share['bytes_read'])}, stored {bytes_text(share['bytes_stored'])}; "
-                f"snapshot {share['snapshot'][:8]}"
-            )
-        _tell_databases(point.components.get("databases", {}))
-        _tell_secrets(point.components.get("secrets", {}))
-        for note in point.components.get("databases", {}).get("notes", ()):
-            message(note)
-        if point.gone:
-            message(
-                f"not whole: {', '.join(point.gone)} of the whole point before is not configured any more; if that is "
-                f"meant: backup {' '.join(f'--without {name}' for name in point.gone)}"
-            )
+        telling.backup(point)
     return _answer(answer, as_json)
 
 
@@ -128,22 +111,7 @@ def points(as_json: AsJson = False) -> int:
 
     listed = list_points(Settings.from_environment())
     if not as_json:
-        _tell_reasons(listed["reasons"])
-        if not listed["points"]:
-            result("There are no recovery points yet: run 'backup'.")
-        else:
-            _table(
-                ("point", "status", "whole", "components"),
-                [
-                    (
-                        each["point"],
-                        each["status"] + (" (suspect)" if each["suspect"] else ""),
-                        "yes" if each["whole"] else "no",
-                        ", ".join(_component_text(*component) for component in each["components"].items()),
-                    )
-                    for each in listed["points"]
-                ],
-            )
+        telling.points(listed)
     return _answer(listed, as_json)
 
 
@@ -157,7 +125,7 @@ def show(point: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = 
         result(json.dumps(record))
         return 0
     result(json.dumps(record, indent=2, ensure_ascii=False))
-    _tell_databases(record["components"].get("databases", {}), message)
+    telling.databases(record["components"].get("databases", {}), message)
     return 0
 
 
@@ -185,15 +153,7 @@ def restore_share(
     with progress(Meter(lambda: (done.files, done.bytes, None), "restored"), quiet=as_json):
         restored = run(Settings.from_environment(), request, progress=done)
     if not as_json:
-        for note in restored.notes:
-            message(note)
-        outcome = restored.result
-        _tell_reasons(outcome.reasons)
-        result(
-            f"restored {outcome.restored:,} files ({bytes_text(outcome.bytes)}) of {restored.point} to "
-            f"{restored.target}; {outcome.unchanged:,} were there already, {outcome.skipped:,} skipped, "
-            f"{outcome.failed:,} failed"
-        )
+        telling.restore_share(restored)
     return _answer(restored.answer(), as_json)
 
 
@@ -229,21 +189,7 @@ def restore_databases(
     if dry_run:
         answer["statements"] = restored.statements
     if not as_json:
-        for note in restored.notes:
-            message(note)
-        _tell_reasons(restored.reasons)
-        if dry_run:
-            for statement in restored.statements:
-                result(f"{statement};")
-            result(f"-- nothing was done; {len(restored.planned)} database(s) of {restored.point} would be restored")
-        else:
-            for each in restored.restored:
-                checked = "" if each.check_seconds is None else f", CHECKDB {duration_text(each.check_seconds)}"
-                result(f"  {each.target}: {bytes_text(each.bytes)} in {duration_text(each.seconds)}{checked}")
-            result(
-                f"restored {len(restored.restored)} database(s) of {restored.point} on {restored.target}; "
-                f"{len(restored.skipped)} skipped"
-            )
+        telling.restore_databases(restored, dry_run)
     return _answer(answer, as_json)
 
 
@@ -326,7 +272,7 @@ def restore_all(
     if not as_json:
         for line in plan.lines():
             message(line)
-        _tell_reasons(list(plan.reasons))
+        telling.reasons(list(plan.reasons))
     if dry_run:
         return _answer(plan.answer(), as_json)
     if not yes and not typer.confirm("Do this?", err=True):
@@ -338,7 +284,7 @@ def restore_all(
             lambda check: run(settings, plan, progress=files, databases_progress=databases, check=check)
         )
     if not as_json:
-        _tell_reasons(restored.reasons)
+        telling.reasons(restored.reasons)
         for name, component in restored.components.items():
             result(f"  {name}: {component['status']}, to {component['target']}")
         result(f"restored {restored.point}: {restored.status}; what follows: runbook --point {restored.point}")
@@ -355,79 +301,35 @@ def secrets_put(
     as_json: AsJson = False,
 ) -> int:
     """Keep SystemSecrets.JSON, or another file, in the Key Vault."""
-    from shared.recovery_point.secrets import found_text, put_secrets, read_upload, time_text
-    from shared.secrets.files import plain
+    from shared.recovery_point.secrets import put_secrets, read_upload
 
     read = read_upload(file)
     put = put_secrets(Settings.from_environment(), read.content, name=name, filename=file.name, modified=read.modified)
     if not as_json:
-        shown = plain(str(file))
-        kept = "kept as" if put.new else "is current already, its age was refreshed:"
-        result(f"{shown} {kept} {put.file.secret}, version {put.file.version}")
-        result(f"  SHA-256 {put.file.sha256}, {put.file.size_bytes:,} bytes")
-        if name is None:
-            result(f"  found in it: {found_text(put.findings)}")
-        if put.replaced is not None:
-            before, held = put.replaced.file, "" if name else f" with {found_text(put.replaced.findings)}"
-            result(
-                f"  replaces version {before.version} of {time_text(before.uploaded)}: "
-                f"{before.size_bytes:,} bytes{held}"
-            )
-        for certificate in put.findings.certificates:
-            key = "with its private key" if certificate.has_key else "without a private key"
-            result(
-                f"  certificate {certificate.subject}, thumbprint {certificate.thumbprint}, {key}, good until "
-                f"{certificate.not_after:%Y-%m-%d}"
-            )
-        for note in put.notes:
-            message(note)
-        message(f"Delete {shown} here once it is no longer needed: anybody who reads it owns App Service.")
+        telling.secrets_put(put, name, file)
     return _answer({"status": "ok", "reasons": [], **put.answer()}, as_json)
 
 
 @secrets_app.command("list")
 def secrets_list(as_json: AsJson = False) -> int:
     """List what is kept: SystemSecrets.JSON and the files beside it, with their ages. Needs the Key Vault alone."""
-    from shared.recovery_point.secrets import list_secrets, time_text
-    from shared.secrets.files import SYSTEM_SECRETS
+    from shared.recovery_point.secrets import list_secrets
 
     listed = list_secrets(Settings.from_environment())
     answer = listed.answer()
     if not as_json:
-        rows: list[tuple[str, ...]] = [
-            (
-                "SystemSecrets.JSON" if file.secret == SYSTEM_SECRETS else file.name,
-                f"{file.size_bytes:,}",
-                time_text(file.uploaded),
-                time_text(file.confirmed) if file.confirmed else "never",
-                duration_text(each["age_seconds"]),
-                file.version,
-            )
-            for file, each in zip(listed.files, answer["files"], strict=True)
-        ]
-        if rows:
-            _table(("file", "bytes", "uploaded", "confirmed", "age", "version"), rows)
-        elif not listed.reasons:
-            message("nothing is kept yet: python lifeboat.py secrets put SystemSecrets.JSON")
-        _tell_reasons(list(listed.reasons))
+        telling.secrets_list(listed, answer)
     return _answer(answer, as_json)
 
 
 @secrets_app.command("confirm")
 def secrets_confirm(as_json: AsJson = False) -> int:
     """Record that somebody looked: nothing was rotated since, or the file fits the databases as they are now."""
-    from shared.recovery_point.secrets import confirm_secrets, time_text
+    from shared.recovery_point.secrets import confirm_secrets
 
     confirmed = confirm_secrets(Settings.from_environment())
     if not as_json:
-        file, before = confirmed.file, confirmed.before
-        result(f"SystemSecrets.JSON, version {file.version}, is confirmed")
-        result(f"  {file.filename}, {file.size_bytes:,} bytes, SHA-256 {file.sha256}")
-        result(f"  uploaded {time_text(file.uploaded)}; last confirmed {time_text(before) if before else 'never'}")
-        message(
-            "You have said: nothing was rotated since, or this file fits the databases as they are now. It overrides "
-            "whatever drift was found before. If it is not so, download the secrets anew and run 'secrets put'."
-        )
+        telling.secrets_confirm(confirmed)
     return _answer({"status": "ok", "reasons": [], **confirmed.answer()}, as_json)
 
 
@@ -437,9 +339,12 @@ def drill(
     on_production: Annotated[
         bool, typer.Option("--on-production", help="Allow the very instance that the backups are of.")
     ] = False,
+    seed: Annotated[
+        str | None, typer.Option("--seed", help="That an earlier drill named: the same sample of the share again.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Restore the databases on the drill server, check them, and throw them away."""
+    """Restore for real, measure it, and throw it away: databases, a sample of the share, secrets."""
     from shared.databases.progress import Progress
     from shared.recovery_point.drill import drill as run
 
@@ -447,27 +352,12 @@ def drill(
     with progress(Meter(None, "drill", beside=lambda: done.text), quiet=as_json):
         drilled = interruptible(
             lambda check: run(
-                Settings.from_environment(), point, on_production=on_production, progress=done, check=check
+                Settings.from_environment(), point, on_production=on_production, seed=seed, progress=done, check=check
             )
         )
-    answer = {
-        "status": drilled.status,
-        "reasons": drilled.reasons,
-        "point": drilled.point,
-        "target": drilled.server,
-        "rto_seconds": drilled.rto_seconds,
-        "checks": drilled.checks,
-        "notes": drilled.notes,
-    }
     if not as_json:
-        for note in drilled.notes:
-            message(note)
-        _tell_reasons(drilled.reasons)
-        for each in drilled.checks:
-            result(f"  {each['result']}  {each['name']}: {each['detail']}")
-        rto = "" if drilled.rto_seconds is None else f"; back in {duration_text(drilled.rto_seconds)}"
-        result(f"drill of {drilled.point} on {drilled.server}: {drilled.status}{rto}")
-    return _answer(answer, as_json)
+        telling.drill(drilled)
+    return _answer(drilled.answer(), as_json)
 
 
 @app.command()
@@ -533,16 +423,74 @@ def check(
         "notes": checked.notes,
     }
     if not as_json:
-        _tell_reasons(checked.reasons)
-        read = f", {done.packs_read:,} of them read ({bytes_text(done.bytes_read)})" if read_data else ""
-        result(f"{checked.status}: {done.snapshots:,} snapshots, {done.trees:,} trees, {done.packs:,} packs{read}")
-        if checked.database_backups:
-            result(f"  {checked.database_backups:,} backups of databases: there, with the lengths that were recorded")
-        if checked.secret_files:
-            result(f"  {checked.secret_files:,} versions of files in the Key Vault: read back, as they were recorded")
-        for note in checked.notes:
-            message(f"  {note}")
+        telling.check(checked, done, read_data)
     return _answer(answer, as_json)
+
+
+@app.command()
+def verify(point: Point = None, as_json: AsJson = False) -> int:
+    """Read back and hash all that a recovery point needs; without --point, check the vault and read back the part of it
+    that is due."""
+    from shared.recovery_point.verification import verify_point, verify_round
+    from shared.repository.checker import CheckProgress
+
+    done = CheckProgress()
+    settings = Settings.from_environment()
+    with progress(Meter(lambda: (done.packs_read, done.bytes_read, None), "read back packs"), quiet=as_json):
+        if point is not None:
+            verified = interruptible(lambda check: verify_point(settings, point, progress=done, check=check))
+        else:
+            verified = interruptible(lambda check: verify_round(settings, progress=done, check=check))
+    if not as_json:
+        telling.verify(verified)
+    return _answer(verified.answer(), as_json)
+
+
+@app.command()
+def protect(as_json: AsJson = False) -> int:
+    """Lock what recovery points need, so that nobody can delete it before its date; extend dates that come near."""
+    from shared.recovery_point.protecting import protect as run
+
+    with progress(Meter(None, "protect"), quiet=as_json):
+        protected = interruptible(lambda check: run(Settings.from_environment(), check=check))
+    if not as_json:
+        telling.protect(protected)
+    return _answer(protected.answer(), as_json)
+
+
+@app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Remove the recovery points that LIFEBOAT_KEEP_* does not keep, and then what nothing needs any more."""
+    from shared.recovery_point.keeping import prune as run
+
+    with progress(Meter(None, "prune"), quiet=as_json):
+        pruned = interruptible(lambda check: run(Settings.from_environment(), dry_run=dry_run, check=check))
+    if not as_json:
+        telling.prune(pruned)
+    return _answer(pruned.answer(), as_json)
+
+
+@app.command()
+def undelete(
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Bring back what retention and prune have deleted, too.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come back and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Make previous versions current again, after somebody deleted or overwrote what is in the vault."""
+    from shared.recovery_point.undeleting import undelete as run
+
+    with progress(Meter(None, "undelete"), quiet=as_json):
+        undeleted = interruptible(
+            lambda check: run(Settings.from_environment(), everything=everything, dry_run=dry_run, check=check)
+        )
+    if not as_json:
+        telling.undelete(undeleted)
+    return _answer(undeleted.answer(), as_json)
 
 
 @app.command()
@@ -553,7 +501,7 @@ def status(
     as_json: AsJson = False,
 ) -> int:
     """Show whether the newest good backup of each component is young enough; drift, expiries, the last drill."""
-    from shared.status.health import age_text, read_health
+    from shared.status.health import read_health
 
     if html is None:
         health = read_health(Settings.from_environment())
@@ -564,21 +512,7 @@ def status(
         health = dashboard.health
         write_page(render(dashboard, links=False), html)
     if not as_json:
-        if health.failure is None and health.components:
-            heads = ("component", "newest good backup", "stands for", "age", "allowed", "state")
-            _table(heads, [row for each in health.components for row in each.rows()])
-        for note in health.notes:
-            message(note)
-        _tell_reasons(list(health.reasons))
-        if health.drift and health.drift.verdict != "drift":  # which is among the reasons
-            result(f"secrets and databases: {health.drift.verdict}; {health.drift.detail}")
-        if health.last_drill:
-            drilled, age = health.last_drill.result, age_text(health.last_drill.age_seconds)
-            rto = "" if drilled.rto_seconds is None else f"; back in {duration_text(drilled.rto_seconds)}"
-            result(f"last drill: {drilled.status}, {age} ago, of {drilled.point}{rto}")
-        elif health.failure is None:
-            result("last drill: never")
-        result(health.headline)
+        telling.status(health)
     _answer(health.to_json(), as_json)
     return health.exit_code
 
@@ -625,58 +559,6 @@ def _component(component: Json) -> Json:
             for name, database in component["databases"].items()
         }
     return short
-
-
-def _component_text(name: str, component: Json) -> str:
-    more = f" ({component['files']:,} files)" if "files" in component else ""
-    if component.get("databases"):
-        more = f" ({len(component['databases'])}{', tail of a restore' if component.get('tail_of_restore') else ''})"
-    return f"{name} {component['status']}{more}"
-
-
-def _tell_databases(component: Json, say: Callable[[str], None] = result) -> None:
-    for name, database in component.get("databases", {}).items():
-        kinds = ", ".join(_backup_text(backup) for backup in database["backups"]) or "no backup"
-        say(f"  {name}: {database['status']}; {kinds}")
-        for note in database["notes"]:
-            say(f"    {note}")
-    if moment := component.get("share_moment"):
-        can = "can" if moment["reachable"] else "cannot"
-        say(f"  databases {can} all be brought to the moment of the share: --at {moment['moment']}")
-
-
-def _tell_secrets(component: Json) -> None:
-    if "version" in component:
-        age = duration_text(component["age_seconds"])
-        result(
-            f"  secrets: {component['status']}; {component['filename']}, {age} old; {component['pairing']['verdict']}"
-        )
-    for note in component.get("notes", ()):
-        message(f"  {note}")
-
-
-def _backup_text(backup: Json) -> str:
-    kind = f"{'COPY_ONLY ' if backup['copy_only'] else ''}{backup['kind']}"
-    return f"{kind} of {backup['finished'][:19]}Z, {bytes_text(backup['stored']['bytes_stored'])}, verified"
-
-
-def _tell_reasons(reasons: list[Json]) -> None:
-    shown = 20
-    for reason in reasons[:shown]:
-        message(f"{reason['code']}: {reason['message']}")
-        if reason["remedy"]:
-            message(f"  {reason['remedy']}")
-    if len(reasons) > shown:
-        message(f"and {len(reasons) - shown:,} more; --json lists them")
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(*heads, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console().print(table)
 
 
 def main(arguments: list[str]) -> int:

@@ -38,6 +38,7 @@ from shared.repository.locks import HeldLock
 from shared.repository.prune import PruneLimits, carry_out, plan_prune, sweepable
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
+from shared.repository.trees import rfc3339_of
 from shared.settings import KeepingSettings, Settings
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
 from shared.telemetry import Event, emit
@@ -77,8 +78,13 @@ class Pruned:
     def status(self) -> str:
         return "failed" if self.reasons else "ok"
 
+    @property
+    def refused_until(self) -> datetime | None:
+        """The last of the dates."""
+        return max((each for each in self.refused.values() if each), default=None)
+
     def answer(self) -> Json:
-        until = max((each for each in self.refused.values() if each), default=None)
+        until = self.refused_until
         return {
             "status": self.status,
             "reasons": self.reasons,
@@ -91,7 +97,7 @@ class Pruned:
             "bytes_repacked": self.bytes_repacked,
             "versions_deleted": self.versions_deleted,
             "refused": len(self.refused),
-            "refused_until": until.isoformat() if until else None,
+            "refused_until": rfc3339_of(until) if until else None,
             "notes": self.notes,
         }
 
