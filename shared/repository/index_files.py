@@ -78,13 +78,12 @@ class IndexFiles:
 
     def blobs(self, number: int) -> Iterator[IndexedBlob]:
         """What lies in the pack, in the order of the index."""
-        ids, places, are_trees = self._ids, self._places, self._are_trees
         start = self._starts[number]
-        for at in range(start, start + self._counts[number]):
-            offset, length, plain_length = places[at * 3 : at * 3 + 3]
-            yield IndexedBlob(
-                bytes(ids[at * ID_BYTES : at * ID_BYTES + ID_BYTES]), bool(are_trees[at]), offset, length, plain_length
-            )
+        end = start + self._counts[number]
+        ids, are_trees = bytes(self._ids[start * ID_BYTES : end * ID_BYTES]), self._are_trees[start:end]
+        places = self._places[start * 3 : end * 3]
+        for at, (tree, *place) in enumerate(zip(are_trees, places[::3], places[1::3], places[2::3], strict=True)):
+            yield IndexedBlob(ids[at * ID_BYTES : at * ID_BYTES + ID_BYTES], bool(tree), *place)
 
     def pack(self, number: int) -> IndexedPack:
         return IndexedPack(self.pack_ids[number], tuple(self.blobs(number)))

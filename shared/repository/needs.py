@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.errors import BlobNotFound, Damaged
 from shared.repository.ahead import fetched_ahead
@@ -31,6 +32,19 @@ class PruneProgress:
     trees: int = 0
     packs_repacked: int = 0
     bytes_repacked: int = 0
+
+
+_NOT, _ELSEWHERE, _USED = range(3)
+"""What a blob in a pack is to the snapshots: not needed, needed and read from another place, needed."""
+
+
+class Usage(NamedTuple):
+    """How much of a pack is needed, in bytes of blobs."""
+
+    used_bytes: int
+    unused_bytes: int
+    duplicates: int
+    """Blobs that are needed and read from another place."""
 
 
 @dataclass(slots=True)
@@ -76,16 +90,28 @@ class Needs:
 
     def used_blobs(self, number: int) -> Iterator[IndexedBlob]:
         """The blobs of a pack that is not broken that a snapshot needs and for which this is their place."""
+        return (blob for blob, use in self._uses(number) if use == _USED)
+
+    def usage(self, number: int) -> Usage:
+        used_bytes = unused_bytes = duplicates = 0
+        for blob, use in self._uses(number):
+            if use == _USED:
+                used_bytes += blob.length
+            else:
+                unused_bytes += blob.length
+                duplicates += use == _ELSEWHERE
+        return Usage(used_bytes, unused_bytes, duplicates)
+
+    def _uses(self, number: int) -> Iterator[tuple[IndexedBlob, int]]:
         pack_id, index = self.index_files.pack_ids[number], self.repository.index
         for blob in self.index_files.blobs(number):
-            if self.is_needed(blob):
-                location = index.find(blob.id, tree=blob.is_tree)
-                if location and location.pack == pack_id and location.offset == blob.offset:
-                    yield blob
-
-    def is_needed(self, blob: IndexedBlob) -> bool:
-        number = self.repository.index.number(blob.id, tree=blob.is_tree)
-        return number >= 0 and bool(self._marks[blob.is_tree][number])
+            known_as = index.number(blob.id, tree=blob.is_tree)
+            if known_as < 0 or not self._marks[blob.is_tree][known_as]:
+                yield blob, _NOT
+                continue
+            location = index.find(blob.id, tree=blob.is_tree)
+            here = location and location.pack == pack_id and location.offset == blob.offset
+            yield blob, _USED if here else _ELSEWHERE
 
     # --- finding them ---
 

@@ -246,21 +246,19 @@ class _Planner:
                 self._gone.append(pack_name(pack_id))
         elif needs.is_used(number):
             self._used[there.name] = there.size_bytes
-            self._weigh(number, there.name)
+            if not needs.is_broken(number):
+                self._weigh(number, there.name)
         elif needs.is_named(number):
             self._unused[there.name] = there.size_bytes
             self._weigh(number, there.name)
 
     def _weigh(self, number: int, name: str) -> None:
-        needs = self._needs
-        used_bytes = sum(blob.length for blob in needs.used_blobs(number))
-        unused_bytes = sum(blob.length for blob in needs.index_files.blobs(number)) - used_bytes
-        self._used_bytes += used_bytes
-        self._unused_bytes += unused_bytes
-        self._duplicates += sum(map(needs.is_needed, needs.index_files.blobs(number)))
-        self._duplicates -= sum(1 for _ in needs.used_blobs(number))
-        if used_bytes and unused_bytes:
-            self._partial.append(_Partial(name, used_bytes, unused_bytes))
+        usage = self._needs.usage(number)
+        self._used_bytes += usage.used_bytes
+        self._unused_bytes += usage.unused_bytes
+        self._duplicates += usage.duplicates
+        if usage.used_bytes and usage.unused_bytes:
+            self._partial.append(_Partial(name, usage.used_bytes, usage.unused_bytes))
 
     def _choose(self, limits: PruneLimits) -> dict[str, int]:
         """The packs to repack: those with the most waste, until what is left is tolerated or the limit is reached."""
