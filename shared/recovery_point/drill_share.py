@@ -30,6 +30,8 @@ Json = dict[str, Any]
 LONGEST_NAME_BYTES = 255
 """File systems of Linux and macOS write no longer name; one of Windows may need 765 bytes."""
 LONGEST_PATH_BYTES = 3_000
+DEEPEST = 200
+"""Folders in each other, so that what was restored can be deleted again by calls in each other."""
 REASONS_KEPT = 100
 _ROOM_FOR_EACH_FILE = 16 << 10
 """What a file takes on a disk besides its content, at most, with its folders."""
@@ -123,8 +125,10 @@ class _Snapshot:
         except Damaged as error:
             self._tell(path, error)
             return
+        length_bytes, depth = len(os.fsencode(path)), path.count("/")
         for node in nodes:
-            if len(node.name) > LONGEST_NAME_BYTES or len(os.fsencode(path)) + len(node.name) > LONGEST_PATH_BYTES:
+            too_long = len(node.name) > LONGEST_NAME_BYTES or length_bytes + len(node.name) > LONGEST_PATH_BYTES
+            if too_long or depth > DEEPEST:
                 self.unfit += 1
                 continue
             try:
