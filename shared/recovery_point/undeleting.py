@@ -30,7 +30,9 @@ from shared.errors import (
     ContainerMissing,
     Damaged,
     LifeboatError,
+    StorageError,
     StorageForbidden,
+    StorageUnavailable,
 )
 from shared.recovery_point import journal
 from shared.recovery_point.catalog import Catalog, Unreadable
@@ -270,8 +272,11 @@ class _Undeleting:
                 return None
             if not self.result.dry_run:
                 self._make_current(name, chosen, current)
-        except (BlobProtected, BlobExists, BlobNotFound) as error:
-            return _reason(name, error.code, f"{name} could not be brought back: {error}", _REMEDIES[type(error)])
+        except StorageError as error:
+            if isinstance(error, StorageUnavailable) or type(error) is StorageForbidden:
+                raise
+            remedy = _REMEDIES.get(type(error), error.remedy)
+            return _reason(name, error.code, f"{name} could not be brought back: {error}", remedy)
         return chosen.size_bytes
 
     def _make_current(self, name: str, chosen: BlobVersion, current: BlobVersion | None) -> None:

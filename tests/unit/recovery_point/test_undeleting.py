@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from shared.errors import ContainerMissing
+from shared.errors import BlobExists, ContainerMissing, StorageError, StorageForbidden
 from shared.recovery_point.inventory import take_inventory
 from shared.recovery_point.journal import Journal, Left, journals, put_journal
 from shared.recovery_point.protecting import tampering
@@ -20,7 +20,7 @@ from shared.settings import Settings
 from shared.storage.versions import BlobVersion
 from tests.faults.helpers import Killed, StopAtCall
 from tests.standins.memory_vault import MemoryStore, MemoryVault
-from tests.standins.rights_proxy import KEEPER
+from tests.standins.rights_proxy import KEEPER, RESTORER
 from tests.standins.worm import Worm
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
@@ -369,6 +369,35 @@ def test_a_container_that_was_deleted_is_told_and_the_others_come_back(vault: Me
     assert (result.status, [reason["code"] for reason in result.reasons]) == ("partial", ["no-container"])
     assert "az storage container restore" in result.reasons[0]["remedy"]
     assert current(broken) == {name: body for name, body in blobs.items() if not name.startswith("share/")}
+
+
+@pytest.mark.parametrize("error", [StorageError("too large to be copied"), BlobExists("another one is there")])
+def test_one_blob_that_cannot_be_made_current_costs_no_other(vault: MemoryVault, error: StorageError) -> None:
+    blobs = fill(vault)
+    delete_all(vault)
+    keeper = vault.with_rights(KEEPER)
+
+    def refuse(kind: str, name: str) -> None:
+        if (kind, name) == ("make_current", PACK_NAME):
+            raise error
+
+    keeper.before = refuse
+    with patch("shared.recovery_point.undeleting.Vault", lambda _: keeper):
+        result = undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
+
+    assert (result.status, [reason["object"] for reason in result.reasons]) == ("partial", [f"share/{PACK_NAME}"])
+    assert len(current(vault)) == len(blobs) - 1
+
+
+def test_who_may_not_add_blobs_learns_it_at_once(vault: MemoryVault) -> None:
+    fill(vault)
+    delete_all(vault)
+
+    with (
+        patch("shared.recovery_point.undeleting.Vault", lambda _: vault.with_rights(RESTORER)),
+        pytest.raises(StorageForbidden),
+    ):
+        undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
 
 
 def test_what_a_record_names_and_is_nowhere_is_told(vault: MemoryVault) -> None:
