@@ -32,6 +32,7 @@ from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.deleting import container_of
 from shared.recovery_point.inventory import Held, Inventory, is_same, take_inventory
 from shared.recovery_point.journal import Left, journals
+from shared.recovery_point.leftovers import RECORDS_KEPT_FOR
 from shared.recovery_point.parts import Parts, parts_of
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.needs import find_needs
@@ -57,7 +58,8 @@ _INDEX = f"{SHARE_CONTAINER}/index/"
 _SNAPSHOTS = f"{SHARE_CONTAINER}/snapshots/"
 _PACKS = f"{SHARE_CONTAINER}/data/"
 _POINTS = f"{RECORDS_CONTAINER}/points/"
-_RECORDS = (_POINTS, f"{RECORDS_CONTAINER}/init", f"{RECORDS_CONTAINER}/{journal.PREFIX}")
+_RECORDS = (_POINTS, f"{RECORDS_CONTAINER}/init")
+_JOURNALS = f"{RECORDS_CONTAINER}/{journal.PREFIX}"
 _BLOBS = f"{DATABASES_CONTAINER}/"
 _PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
 _COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", f"{RECORDS_CONTAINER}/runs/", _PREFLIGHT)
@@ -222,6 +224,7 @@ class _Protecting:
             self._miss(_KEYS, "without a key nobody can open the repository", "share")
         for prefix in (_CONFIG, _KEYS, *_RECORDS, _INDEX):
             self._want_under(prefix)
+        self._want_journals()
         snapshots = {each: component for point in parts.values() for each, component in point.snapshots.items()}
         for point, its in parts.items():
             for snapshot, component in its.snapshots.items():
@@ -274,6 +277,13 @@ class _Protecting:
             self._miss(f"{SHARE_CONTAINER}/{name}", "recovery points need it", "share")
         return True
 
+    def _want_journals(self) -> None:
+        """Those that retention does not delete soon: with a date put off for ever it never could."""
+        newest = self._newest()
+        for name, held in self.inventory.under(_JOURNALS).items():
+            if newest is None or newest - held.first_written < RECORDS_KEPT_FOR:
+                self.wanted[name] = held
+
     def _want_under(self, prefix: str) -> None:
         for name in self.inventory.under(prefix):
             self._want(name, "", "share")
@@ -318,10 +328,14 @@ class _Protecting:
 
     # --- dates ---
 
+    def _newest(self) -> datetime | None:
+        """When the newest blob was written."""
+        return max((held.modified for held in self.inventory.current.values()), default=None)
+
     def _now(self) -> datetime | None:
         """The time, by the storage's clock wherever ours may be far from it; None: it cannot be told."""
         ours = self.clock()
-        newest = max((held.modified for held in self.inventory.current.values()), default=ours)
+        newest = self._newest() or ours
         if ours - newest <= CLOCKS_MAY_DIFFER:
             return max(ours, newest)
         try:

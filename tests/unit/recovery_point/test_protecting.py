@@ -120,6 +120,18 @@ def test_all_that_a_point_needs_gets_a_locked_date_and_nothing_else_does(vault: 
 
 
 @pytest.mark.usefixtures("point")
+def test_a_journal_gets_a_date_for_as_long_as_retention_keeps_it(vault: MemoryVault, clock: Clock) -> None:
+    old = put_journal(vault.judge("recovery-points"), Journal(NOW, points=("old",)))
+    clock.now = NOW + timedelta(days=401)
+    young = put_journal(vault.judge("recovery-points"), Journal(clock.now, points=("young",)))
+
+    keep(vault, clock)
+
+    assert dates(vault)[f"recovery-points/{old}"] is None
+    assert dates(vault)[f"recovery-points/{young}"] is not None
+
+
+@pytest.mark.usefixtures("point")
 def test_a_date_is_put_off_once_less_than_half_of_it_is_left(vault: MemoryVault, clock: Clock) -> None:
     first, _ = keep(vault, clock)
     clock.now = NOW + FOR / 2 - timedelta(minutes=1)
