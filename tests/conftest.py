@@ -52,7 +52,9 @@ class Vault:
     @contextlib.contextmanager
     def with_rights(self, rights: Rights) -> Iterator[Vault]:
         """The same account as another identity sees it, with faults of its own."""
-        with running_rights_proxy(self.azurite, rights=rights, worm=self.proxy.worm) as proxy:
+        with running_rights_proxy(
+            self.azurite, rights=rights, existing_name=self.proxy.existing_name, worm=self.proxy.worm
+        ) as proxy:
             yield replace(self, proxy=proxy)
 
     def environment(self) -> dict[str, str]:

@@ -31,7 +31,7 @@ from shared.repository.trees import Metadata, file_node, tree_bytes
 from shared.repository.writer import BlobWriter
 from shared.settings import Settings
 from shared.storage.blob_store import BlobStore
-from shared.storage.retrying import RetryingStore
+from shared.storage.retrying import RetryingVersions
 from tests.conftest import Vault, new_vault
 from tests.faults.helpers import PASSWORD, FolderVault, back_up, change_share, contents, make_share, quick
 from tests.faults.test_sigkill import BackupServer
@@ -61,8 +61,8 @@ def _settings(vault: Vault, share: Path) -> dict[str, str]:
 
 def _back_up(vault: Vault, share: Path, waits: list[float] | None = None) -> RecoveryPoint:
     """A whole backup in this process, over requests; the waits between tries are noted and not waited."""
-    impatient = partial(RetryingStore, sleep=(waits if waits is not None else []).append)
-    with quick(), patch("shared.storage.vault.RetryingStore", impatient):
+    impatient = partial(RetryingVersions, sleep=(waits if waits is not None else []).append)
+    with quick(), patch("shared.storage.vault.RetryingVersions", impatient):
         return Backup(Settings.from_environment(_settings(vault, share)), BackupRequest()).run()
 
 
@@ -157,7 +157,7 @@ def test_a_storage_that_stays_away_ends_the_run_with_its_name_and_leaves_no_poin
     vault: Vault, share: Path
 ) -> None:
     vault.faults.add("answer every put under share/data/ with 503 ServerBusy")
-    with patch("shared.storage.vault.RetryingStore", partial(RetryingStore, limit_seconds=0)), quick():
+    with patch("shared.storage.vault.RetryingVersions", partial(RetryingVersions, limit_seconds=0)), quick():
         point = Backup(Settings.from_environment(_settings(vault, share)), BackupRequest()).run()
     assert point.status == "failed"
     assert [reason["code"] for reason in point.reasons] == ["storage-unavailable"]
