@@ -273,6 +273,31 @@ def test_a_log_that_is_forged_later_does_not_let_the_true_one_go(written_later: 
     assert kept_of(true, keeping()).kept.keys() <= kept_of([*true, forged], keeping()).kept.keys()
 
 
+def test_a_log_that_is_forged_before_the_newest_one_changes_nothing_of_those_before_it() -> None:
+    sets = [full(10), log(10, 20), log(20, 30), log(0, 20), log(30, 40)]
+    points = [
+        candidate(START + HOUR * number, {"share": share(), "databases": databases(each)}, whole=number in (0, 4))
+        for number, each in enumerate(sets)
+    ]
+
+    assert points[1].record.point in kept_of(points, keeping(last=1)).kept
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_of_fulls_with_one_uuid_all_stay(hours: int) -> None:
+    """Which of them is the true one cannot be told."""
+    base = full(10)
+    fulls = [candidate(START + HOUR * (2 + each), {"databases": databases(base)}, whole=False) for each in (0, hours)]
+    child = candidate(START + DAY, {"share": share(), "databases": databases(differential(20, base))})
+    newest = [
+        candidate(START + DAY * (2 + day), {"share": share(), "databases": databases(full(90))}) for day in range(2)
+    ]
+
+    kept = kept_of([*fulls, child, *newest], keeping(last=3)).kept
+
+    assert set(ids(fulls)) <= kept.keys()
+
+
 # --- what is not credible (fault 34) ---
 
 
