@@ -34,7 +34,11 @@ def opened(body: bytes, name: str, *, remedy: str) -> Json:
     except (orjson.JSONDecodeError, TypeError) as error:
         raise Damaged(f"{name} cannot be read: {error!r}", remedy=remedy, blob=name) from error
     digest = document.pop(DIGEST, None)
-    if digest is not None and digest != _digest(document):
+    try:
+        real = _digest(document)
+    except TypeError as error:  # orjson reads what is nested deeper than it writes
+        raise Damaged(f"{name} cannot be read: it is nested too deeply", remedy=remedy, blob=name) from error
+    if digest is not None and digest != real:
         raise Damaged(
             f"{name} cannot be read: it is not what was written, for its digest does not fit", remedy=remedy, blob=name
         )

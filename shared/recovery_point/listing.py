@@ -70,5 +70,5 @@ def _short(component: Json) -> Json:
     keys = ("status", "snapshot", "files", "bytes", "finished", "tail_of_restore")
     short = {key: component[key] for key in keys if key in component}
     if "databases" in component:
-        short["databases"] = {name: database["status"] for name, database in component["databases"].items()}
+        short["databases"] = {name: database.get("status") for name, database in component["databases"].items()}
     return short

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -92,9 +93,43 @@ class RecoveryPoint:
                     blob=name,
                 )
             known = {each.name for each in fields(cls)}
-            return cls(**{key: content for key, content in value.items() if key in known})
+            point = cls(**{key: content for key, content in value.items() if key in known})
+            point._check()
         except (KeyError, TypeError) as error:
             raise Damaged(f"{name} cannot be read: {error!r}", remedy="Run 'check'.", blob=name) from error
+        return point
+
+    def _check(self) -> None:
+        """``TypeError`` where a field, or what the properties above read, is of another type."""
+        for each in fields(self):
+            if not _FITS[str(each.type)](getattr(self, each.name)):
+                raise TypeError(f"its field {each.name} is not what it should be")
+        databases = self.components.get("databases", {})
+        if not _is_objects(databases.get("databases", {})) or not _is_texts(databases.get("requested") or []):
+            raise TypeError("its databases are not what they should be")
+        if not isinstance(self.components.get("share", {}).get("snapshot"), str | None):
+            raise TypeError("its snapshot is no text")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_objects(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+
+
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: isinstance(value, int),
+    "float": lambda value: isinstance(value, int | float),
+    "list[str]": _is_texts,
+    "list[Json]": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+    "dict[str, Json]": _is_objects,
+    "Json": lambda value: isinstance(value, dict),
+}
+"""By the annotations of the fields."""
 
 
 def new_id(now: datetime, run: str | None = None) -> str:
