@@ -188,12 +188,15 @@ def _taken(point: RecoveryPoint) -> _Taken:
     if secrets is None:
         return taken
     taken.secrets = RecordedSecrets(point.point, secrets.get("key_vault"), secrets.get("sha256"))
+    _expect_texts(taken.secrets.key_vault or "", taken.secrets.sha256 or "")
     if "pairing" in secrets:
         taken.pairing = _pairing(point, secrets)
     certificates = tuple(
         RecordedCertificate(each["file"], each["subject"], each["thumbprint"], datetime_of(each["not_after"]))
         for each in secrets.get("certificates", ())
     )
+    for each in certificates:
+        _expect_texts(each.file, each.subject, each.thumbprint)
     if certificates or secrets["status"] != FAILED:
         taken.certificates = certificates
     return taken
@@ -220,7 +223,7 @@ def _states(point: RecoveryPoint) -> Iterator[tuple[Key, str, datetime | None]]:
 def _pairing(point: RecoveryPoint, secrets: Json) -> RecordedPairing:
     pairing = secrets["pairing"]
     finding = (pairing.get("memory") or {}).get("open")
-    return RecordedPairing(
+    found = RecordedPairing(
         point.point,
         point.time,
         pairing["verdict"],
@@ -233,6 +236,15 @@ def _pairing(point: RecoveryPoint, secrets: Json) -> RecordedPairing:
         datetime_of(secrets["confirmed"]) if secrets.get("confirmed") else None,
         datetime_of(finding["at"]) if finding else None,
     )
+    _expect_texts(found.verdict, found.detail, found.version, *found.rotated, *found.hidden)
+    for user in found.users:
+        _expect_texts(user.database, user.name)
+    return found
+
+
+def _expect_texts(*values: object) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError("something that is no text stands where one is expected")
 
 
 def _add(history: History, point: RecoveryPoint, taken: _Taken) -> None:

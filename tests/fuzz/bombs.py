@@ -7,12 +7,9 @@ prints ``refused`` where one of our errors was the answer.
 
 from __future__ import annotations
 
-import json
 import resource
 import struct
 import sys
-import zlib
-from base64 import b64encode
 from collections.abc import Callable
 
 import zstandard
@@ -22,10 +19,8 @@ from shared.repository.compression import MOST_DATA_BYTES, MOST_PLAIN_BYTES, com
 from shared.repository.crypto import KdfCost, derive
 from shared.repository.packs import parse_pack
 from shared.repository.trees import parse_tree
-from shared.secrets.files import SYSTEM_SECRETS, SecretFiles
 from shared.secrets.findings import check_system_secrets, find_in_file
 from shared.smb import wire
-from tests.standins.memory_secrets import MemorySecrets
 from tests.unit.repository.strategies import KEY
 from tests.unit.smb.scripted import page
 
@@ -78,15 +73,6 @@ def directory_entries_in_each_other() -> None:
     wire.directory_entries((entry[:8] * 120_000) + one * 10)
 
 
-def a_secret_of_zeros() -> None:
-    store = MemorySecrets()
-    part = b64encode(zlib.compress(bytes(1 << 30), 9)).decode()
-    version = store.set(f"{SYSTEM_SECRETS}-part-01", part, {}).version
-    manifest = {"format": 1, "sha256": "00" * 32, "size_bytes": 1 << 30, "parts": [version]}
-    store.set(SYSTEM_SECRETS, json.dumps(manifest), {})
-    SecretFiles(store).read(SYSTEM_SECRETS)
-
-
 def system_secrets_nested_without_end() -> None:
     check_system_secrets(b'{"a":' * 150_000)
 
@@ -109,7 +95,6 @@ BOMBS: dict[str, Callable[[], None]] = {
         a_pack_whose_header_claims_four_gigabytes,
         a_key_that_asks_for_terabytes,
         directory_entries_in_each_other,
-        a_secret_of_zeros,
         system_secrets_nested_without_end,
         ber_nested_without_end,
     )
@@ -124,8 +109,7 @@ def _mapped_bytes() -> int:
 def main(name: str) -> None:
     decompress(zstandard.compress(b"so that every library is loaded"))
     most = _mapped_bytes() + ROOM_BYTES
-    if name != "a_secret_of_zeros":  # making it takes more than opening it
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:
         BOMBS[name]()
     except REFUSED:

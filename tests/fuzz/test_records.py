@@ -48,7 +48,7 @@ def test_a_point_with_anything_in_any_place() -> None:
         only_our_errors(lambda document=document: use_point(document))  # type: ignore[misc]
 
 
-@fuzz(100)
+@fuzz(40)
 @given(mutated_json(POINT))
 def test_a_point(document: bytes) -> None:
     only_our_errors(lambda: use_point(document))
