@@ -34,6 +34,8 @@ from shared.recovery_point.inventory import Held, Inventory, is_same, take_inven
 from shared.recovery_point.journal import Left, journals
 from shared.recovery_point.leftovers import RECORDS_KEPT_FOR
 from shared.recovery_point.parts import Parts, parts_of
+from shared.recovery_point.record import RecoveryPoint
+from shared.repository.index import parse_id
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.needs import find_needs
 from shared.repository.packs import pack_name
@@ -238,18 +240,18 @@ class _Protecting:
             for prefix in (_SNAPSHOTS, _PACKS, _BLOBS):
                 self._want_under(prefix)
 
-    def _parts(self) -> tuple[dict[str, Parts], list[str], bool]:
+    def _parts(self) -> tuple[dict[str, Parts], list[bytes], bool]:
         """Of each point, and the blobs in the repository with which the next backup sees what has changed; whether all
         records could be read. ``Damaged`` ones are reasons."""
         parts: dict[str, Parts] = {}
-        fingerprints: list[str] = []
+        fingerprints: list[bytes] = []
         all_read = True
         for point in Catalog(self.vault.records).newest_first():
             try:
                 if isinstance(point, Unreadable):
                     raise point.error
                 parts[point.point] = parts_of(point)
-                fingerprints += ((point.share or {}).get("fingerprints") or {}).get("blobs", ())
+                fingerprints += _fingerprints(point)
             except Damaged as error:
                 all_read = False
                 name = f"{_POINTS}{point.point}.json"
@@ -258,7 +260,7 @@ class _Protecting:
                 )
         return parts, fingerprints, all_read
 
-    def _want_packs(self, snapshots: Sequence[str], blobs: Sequence[str]) -> bool:
+    def _want_packs(self, snapshots: Sequence[str], blobs: Sequence[bytes]) -> bool:
         """Those of the snapshots, and of further data blobs as far as they are there. False where nobody knows which
         packs the snapshots need."""
         try:
@@ -269,7 +271,7 @@ class _Protecting:
             message = f"{error}; since nobody knows which packs are needed, all there are get protected"
             self._reason(f"{SHARE_CONTAINER}/{error.object or 'keys/'}", message, "share", code=error.code)
             return False
-        places = [needs.repository.index.find(bytes.fromhex(blob), tree=False) for blob in blobs]
+        places = [needs.repository.index.find(blob, tree=False) for blob in blobs]
         packs = [*needs.used_packs(), *(pack_name(place.pack) for place in places if place)]
         for name in dict.fromkeys(packs):
             self._want(f"{SHARE_CONTAINER}/{name}", "recovery points need it", "share")
@@ -413,6 +415,16 @@ class _Protecting:
     def _stop(self, reason: Json) -> None:
         self.result.stopped = True
         self.result.reasons.insert(0, reason)
+
+
+def _fingerprints(point: RecoveryPoint) -> list[bytes]:
+    """``Damaged``."""
+    try:
+        named = (point.share or {}).get("fingerprints") or {}
+        return [parse_id(blob) for blob in named.get("blobs", ())]
+    except (AttributeError, TypeError, ValueError) as error:
+        name = f"{_POINTS}{point.point}.json"
+        raise Damaged(f"{name}: its fingerprints cannot be read: {error!r}", blob=name) from error
 
 
 def _is_far(held: Held, soon: datetime) -> bool:

@@ -296,11 +296,11 @@ class _Undeleting:
             if not any(_are_same(version, kind) for kind in kinds):
                 kinds.append(version)
         if len(kinds) == 1 or not (hashed or name.startswith((_POINTS, _JOURNALS))):
-            return _readiest(versions, kinds[0])
+            return kinds[0]
         whole = next((kind for kind in kinds if self._is_whole(name, kind)), None)
         if whole is None and not hashed:
             whole = kinds[0]
-        return _readiest(versions, whole) if whole else None
+        return whole
 
     def _is_whole(self, name: str, version: BlobVersion) -> bool:
         """Whether it is what its name says. In a dry run what is soft-deleted cannot be read, and counts as whole."""
@@ -408,12 +408,6 @@ def _current(versions: Iterable[BlobVersion]) -> BlobVersion | None:
 def _are_same(one: BlobVersion, other: BlobVersion) -> bool:
     """As far as a listing tells."""
     return one.size_bytes == other.size_bytes and one.md5 == other.md5
-
-
-def _readiest(versions: Sequence[BlobVersion], kind: BlobVersion) -> BlobVersion:
-    """Of those with the same bytes the current one, if there is one."""
-    same = [version for version in versions if version is kind or _are_same(version, kind)]
-    return _current(same) or same[0]
 
 
 def _rank(name: str) -> tuple[int, str]:

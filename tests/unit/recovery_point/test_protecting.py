@@ -14,6 +14,7 @@ import pytest
 from shared.errors import StorageUnavailable
 from shared.recovery_point.inventory import take_inventory
 from shared.recovery_point.journal import Journal, Left, journals, put_journal
+from shared.recovery_point.parts import parts_of
 from shared.recovery_point.protecting import Protected, protect, tampering
 from shared.recovery_point.record import RecoveryPoint
 from shared.settings import Settings
@@ -22,6 +23,7 @@ from tests.faults.helpers import PASSWORD, back_up, change_share, make_share
 from tests.standins.memory_vault import MemoryVault
 from tests.standins.rights_proxy import BACKUP_APP, KEEPER, RESTORER, Rights
 from tests.standins.worm import Worm
+from tests.unit.status import points
 
 NOW = datetime.now(UTC)
 FOR = timedelta(days=14)
@@ -211,6 +213,18 @@ def test_while_a_record_cannot_be_read_all_there_is_gets_a_date(vault: MemoryVau
     assert first.snapshot is not None
 
 
+@pytest.mark.parametrize("fingerprints", [[], {"blobs": 5}, {"blobs": ["x"]}, {"blobs": [5]}, {"blobs": ["ab"]}])
+@pytest.mark.usefixtures("point")
+def test_a_record_that_makes_no_sense_is_told(vault: MemoryVault, clock: Clock, fingerprints: Any) -> None:
+    made = points.point({"share": {"status": "partial", "fingerprints": fingerprints or ["x"]}})
+    vault.judge("recovery-points").put(f"points/{made.point}.json", made.to_bytes())
+
+    result, _ = keep(vault, clock)
+
+    assert [reason["object"] for reason in result.reasons] == [f"recovery-points/points/{made.point}.json"]
+    assert dates(vault)[f"recovery-points/points/{made.point}.json"] is not None
+
+
 def test_a_pack_that_is_gone_is_told_and_the_rest_gets_its_dates(
     vault: MemoryVault, clock: Clock, point: RecoveryPoint
 ) -> None:
@@ -398,3 +412,41 @@ def test_an_error_of_the_storage_is_an_event_and_the_caller_gets_it(vault: Memor
     ):
         protect(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}), clock=clock)
     assert [event for event, _ in events] == [Event.PROTECT_FAILED]
+
+
+class TestDatabases:
+    def recorded(self, vault: MemoryVault) -> dict[str, int]:
+        """A point with backups beside the repository, which are not there yet: names and sizes in bytes."""
+        made = points.point({"databases": points.databases(points.hosting(), points.metering())})
+        vault.judge("recovery-points").put(f"points/{made.point}.json", made.to_bytes())
+        return dict(parts_of(made).blobs)
+
+    @pytest.mark.usefixtures("point")
+    def test_backups_that_a_point_names_get_a_date(self, vault: MemoryVault, clock: Clock) -> None:
+        for name, size in self.recorded(vault).items():
+            vault.judge("databases").put(name, b"x" * size)
+        vault.judge("databases").put("of/a killed run.bak", b"x")
+
+        result, _ = keep(vault, clock)
+
+        assert result.reasons == []
+        dated = {name: until is not None for name, until in dates(vault).items() if name.startswith("databases/")}
+        assert dated.pop("databases/of/a killed run.bak") is False
+        assert len(dated) >= 2
+        assert all(dated.values())
+
+    @pytest.mark.usefixtures("point")
+    def test_one_that_is_gone_and_one_of_another_length_are_told(self, vault: MemoryVault, clock: Clock) -> None:
+        gone, short, *rest = self.recorded(vault).items()
+        vault.judge("databases").put(short[0], b"x" * (short[1] - 1))
+        for name, size in rest:
+            vault.judge("databases").put(name, b"x" * size)
+
+        result, _ = keep(vault, clock)
+
+        assert (result.status, codes(result)) == ("partial", ["damaged", "damaged"])
+        assert {(reason["component"], reason["object"]) for reason in result.reasons} == {
+            ("databases", f"databases/{gone[0]}"),
+            ("databases", f"databases/{short[0]}"),
+        }
+        assert dates(vault)["share/config"] is not None
