@@ -77,6 +77,21 @@ def test_a_version_that_is_gone_is_damage(site: Site, points: list[str]) -> None
     assert {point for point in points for reason in answer.reasons if point in reason["message"]} == set(points[1:])
 
 
+def test_the_logins_that_a_point_names_are_read_back_too(site: Site) -> None:
+    site.bench.use(site.bench.server, username="tests")
+    site.put()
+    point = site.back_up().json["point"]
+    answer = site.command("check")
+    assert (answer.code, answer.json["secret_files"]) == (0, 2), answer.reasons
+
+    site.key_vault.secrets["sql-logins-part-01"].clear()
+    (reason,) = site.command("check").reasons
+
+    assert (reason["component"], reason["code"], reason["object"]) == ("databases", "damaged", "sql-logins")
+    assert point in reason["message"]
+    assert "saves the logins anew" in reason["remedy"]
+
+
 def test_a_right_that_is_refused_is_told_by_its_own_code_once_for_each_secret(site: Site, points: list[str]) -> None:
     site.command.set(REPOSITORY_PASSWORD=site.key_vault.secrets["repository-password"][-1].value)
     site.key_vault.refusal = "ForbiddenByRbac"
