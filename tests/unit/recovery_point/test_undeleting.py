@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from shared.errors import BlobExists, ContainerMissing, StorageError, StorageForbidden
+from shared.errors import BlobExists, BlobNotFound, BlobProtected, ContainerMissing, StorageError, StorageForbidden
 from shared.recovery_point.inventory import take_inventory
 from shared.recovery_point.journal import Journal, Left, journals, put_journal
 from shared.recovery_point.protecting import tampering
@@ -21,7 +24,7 @@ from shared.storage.versions import BlobVersion
 from tests.faults.helpers import Killed, StopAtCall
 from tests.standins.memory_vault import MemoryStore, MemoryVault
 from tests.standins.rights_proxy import KEEPER, RESTORER
-from tests.standins.worm import Worm
+from tests.standins.worm import DeleteUnderPolicy, Worm
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
 CONTAINERS = ("share", "recovery-points", "databases")
@@ -38,8 +41,8 @@ def vault() -> MemoryVault:
 def bring_back(vault: MemoryVault, *, everything: bool = False, dry_run: bool = False) -> Undeleted:
     """As the keeper."""
     with patch("shared.recovery_point.undeleting.Vault", lambda _: vault.with_rights(KEEPER)):
-        settings = Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"})
-        return undelete(settings, everything=everything, dry_run=dry_run)
+        where = Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"})
+        return undelete(where, everything=everything, dry_run=dry_run)
 
 
 def record(point: str = "20261123T073000Z-abcdef") -> RecoveryPoint:
@@ -413,3 +416,58 @@ def test_what_a_record_names_and_is_nowhere_is_told(vault: MemoryVault) -> None:
         [f"share/snapshots/{'b' * 64}"],
     )
     assert point.point in result.reasons[0]["message"]
+
+
+_deeds = st.lists(
+    st.tuples(st.sampled_from(["overwrite", "delete", "delete versions", "protect", "hold"]), st.integers(0, 7)),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(deeds=_deeds, reading=st.sampled_from(["refused", "previous version"]), soft_delete=st.booleans())
+def test_whatever_somebody_does_to_a_protected_vault_each_blob_comes_back_or_is_told(
+    deeds: list[tuple[str, int]], reading: DeleteUnderPolicy, soft_delete: bool
+) -> None:
+    """What is told is a false blob under a date or a hold of its own; when that is over, it goes too."""
+    now = [NOW]
+    worm = Worm(delete_under_policy=reading, soft_delete=soft_delete)
+    vault = MemoryVault(clock=lambda: now[0], worm=worm, password=None)
+    blobs = fill(vault)
+    for name in blobs:
+        container, _, inside = name.partition("/")
+        vault.judge(container).protect(inside, NOW + timedelta(days=14))
+    for deed, number in deeds:
+        do_harm(vault, deed, list(blobs)[number])
+
+    result = bring_back(vault)
+    wrong = {name for name, body in blobs.items() if current(vault).get(name) != body}
+    assert wrong <= {reason["object"] for reason in result.reasons if reason["code"] == "protected"}
+
+    now[0] += timedelta(days=2)
+    for name in wrong:
+        container, _, inside = name.partition("/")
+        vault.container(container).hold(inside, False)
+    assert bring_back(vault).status == "ok"
+    assert current(vault) == blobs
+
+
+def do_harm(vault: MemoryVault, deed: str, name: str) -> None:
+    """As far as Azure lets it."""
+    container, _, inside = name.partition("/")
+    store, there = vault.judge(container), vault.container(container).current(inside)
+    with suppress(BlobProtected, BlobNotFound):
+        if deed == "overwrite":
+            store.overwrite(inside, f"false {NOW}".encode())
+        elif deed == "delete":
+            store.delete(inside)
+        elif deed == "delete versions":
+            for version in list(store.list_versions(inside)):
+                if not version.current and not version.deleted:
+                    with suppress(BlobProtected):
+                        store.delete_version(inside, str(version.version))
+        elif there is not None and there.body.startswith(b"false"):
+            if deed == "protect":
+                store.protect(inside, NOW + timedelta(days=1))
+            else:
+                store.hold(inside, True)
