@@ -58,31 +58,59 @@ def drill_share(
     folder = find_share(repository, point)
     opened_seconds = time.monotonic() - began
     snapshot = _Snapshot(BlobReader(repository), folder, check, part.reasons)
+    drawing = time.monotonic()
     sample = draw(snapshot.sizes(), seed=seed, sample_bytes=sample_bytes)
+    timed = _Timed(opened_seconds, drawn_seconds=time.monotonic() - drawing)
     part.notes += _notes(snapshot, sample, sample_bytes)
-    restored, restored_seconds, matched = RestoreResult(), 0.0, 0
+    matched = 0
     if sample.paths:
         chosen = Files(sample.paths)
+        finding = time.monotonic()
+        nodes = list(snapshot.chosen(chosen))
+        timed.found_seconds = time.monotonic() - finding
         with private_folder() as where:
             _require_room(where, sample)
             restoring = time.monotonic()
             restored = ShareRestore(repository, LocalTarget(where), only=chosen, check=check).run(folder)
-            restored_seconds = time.monotonic() - restoring
+            timed.restored_seconds = time.monotonic() - restoring
             _require_none_refused(restored, where)
             part.reasons += restored.reasons
-            matched = _compare(snapshot, chosen, where, restored, part.reasons)
+            matched = _compare(snapshot, nodes, where, restored, part.reasons)
     passed = not part.reasons
     del part.reasons[REASONS_KEPT:]
-    part.seconds = opened_seconds + restored_seconds
-    part.estimated_seconds = opened_seconds + _scaled(restored_seconds, sample) if passed else None
+    part.seconds = timed.opened_seconds + timed.restored_seconds
+    part.estimated_seconds = timed.estimated_seconds(sample) if passed else None
     detail = (
-        f"{matched:,} files, {sample.bytes:,} bytes, restored in {restored_seconds:.1f} s and compared"
+        f"{matched:,} files, {sample.bytes:,} bytes, restored in {timed.restored_seconds:.1f} s and compared"
         if passed
         else f"{matched:,} of {len(sample.paths):,} files came back as they were"
     )
     detail += f"; drawn from {sample.of_files:,} files, {sample.of_bytes:,} bytes, by {seed}"
     part.add(folder.name.decode("utf-8", "replace"), time.monotonic() - began, detail, passed=passed)
     return part
+
+
+@dataclass(slots=True)
+class _Timed:
+    """What each part of a drill took."""
+
+    opened_seconds: float
+    drawn_seconds: float
+    """Walking all of the share."""
+    found_seconds: float = 0.0
+    """Walking the folders of the sample."""
+    restored_seconds: float = 0.0
+    """Walking the folders of the sample again, fetching and writing."""
+
+    def estimated_seconds(self, sample: Sample) -> float:
+        """What all of the share would have taken: what was measured, the walk of the rest, and the rest fetched and
+        written at the rate of the sample, of its files or of its bytes, whichever is slower. It errs upwards:
+        files that lie in one pack are fetched together."""
+        by_files = sample.of_files / len(sample.paths) if sample.paths else 1.0
+        by_bytes = sample.of_bytes / sample.bytes if sample.bytes else 1.0
+        written = max(0.0, self.restored_seconds - self.found_seconds) * (max(by_files, by_bytes) - 1.0)
+        walked = max(0.0, self.drawn_seconds - self.found_seconds) if by_files > 1.0 else 0.0
+        return self.opened_seconds + self.restored_seconds + walked + written
 
 
 @dataclass(slots=True)
@@ -175,18 +203,13 @@ def _disk_full(where: Path, why: str) -> TargetError:
     )
 
 
-def _scaled(seconds: float, sample: Sample) -> float:
-    """What all files would have taken: by their number or by their bytes, whichever is slower."""
-    by_files = sample.of_files / len(sample.paths) if sample.paths else 0.0
-    by_bytes = sample.of_bytes / sample.bytes if sample.bytes else 0.0
-    return seconds * max(by_files, by_bytes)
-
-
-def _compare(snapshot: _Snapshot, chosen: Files, where: Path, restored: RestoreResult, reasons: list[Json]) -> int:
+def _compare(
+    snapshot: _Snapshot, nodes: list[tuple[str, Node]], where: Path, restored: RestoreResult, reasons: list[Json]
+) -> int:
     """How many files are on the disk as the snapshot says. One that is not, and of which the restore told nothing, is
     a reason."""
     matched = absent = 0
-    for path, node in snapshot.chosen(chosen):
+    for path, node in nodes:
         snapshot.check()
         file = where / path
         if not file.is_file():

@@ -11,7 +11,7 @@ import pytest
 from shared.errors import Cancelled, Damaged
 from shared.fileshare.patterns import Files
 from shared.recovery_point.drill_sample import Sample
-from shared.recovery_point.drill_share import DEEPEST, _match, _scaled, _Snapshot
+from shared.recovery_point.drill_share import DEEPEST, _match, _Snapshot, _Timed
 from shared.repository.reader import BlobReader
 from shared.repository.trees import parse_node
 from tests.standins.memory_share import MemoryShare
@@ -122,14 +122,18 @@ def test_a_file_matches_only_with_every_bit_of_every_chunk(
 @pytest.mark.parametrize(
     ("sample", "seconds"),
     [
-        (Sample(("a", "b"), 100, 2, 100, 0), 3.0),
-        (Sample(("a", "b"), 100, 4, 1_000, 0), 30.0),
-        (Sample(("a", "b"), 100, 40, 150, 0), 60.0),
-        (Sample(("a",), 0, 5, 0, 0), 15.0),
-        (Sample((), 0, 0, 0, 0), 0.0),
+        (Sample(("a", "b"), 100, 2, 100, 0), 1 + 3),
+        (Sample(("a", "b"), 100, 4, 1_000, 0), 1 + 3 + (10 - 0.5) + 9 * 2.5),
+        (Sample(("a", "b"), 100, 40, 150, 0), 1 + 3 + (10 - 0.5) + 19 * 2.5),
+        (Sample(("a",), 0, 5, 0, 0), 1 + 3 + (10 - 0.5) + 4 * 2.5),
     ],
 )
-def test_all_of_the_share_takes_as_long_as_its_files_or_its_bytes_whichever_is_slower(
+def test_the_estimate_is_what_was_measured_and_the_rest_by_its_files_or_its_bytes_whichever_is_slower(
     sample: Sample, seconds: float
 ) -> None:
-    assert _scaled(3.0, sample) == seconds
+    timed = _Timed(opened_seconds=1, drawn_seconds=10, found_seconds=0.5, restored_seconds=3)
+    assert timed.estimated_seconds(sample) == seconds
+
+
+def test_the_estimate_for_a_share_without_files_is_the_time_to_open_it() -> None:
+    assert _Timed(opened_seconds=1, drawn_seconds=10).estimated_seconds(Sample((), 0, 0, 0, 0)) == 1
