@@ -63,8 +63,11 @@ class NoChain(DatabaseError):
 
 
 def next_for_point(facts: DatabaseFacts, ours: Sequence[BackupSet], *, full_every: timedelta, now: datetime) -> Next:
-    """For a recovery point of a database whose log chain is ours: a differential while its full is young, else a full.
+    """For a recovery point of a database whose log chain is ours: a full first in each period of ``full_every``, which
+    are the same for all databases, then differentials.
 
+    Were it each database's own age that counts, fulls of two databases that once fell on different days would do so for
+    ever: each point with a full would need an older one for the other database, and none of them could ever go.
     ``ours``: the recorded backups of this database, in any order.
     """
     if facts.name.lower() == "master":
@@ -78,9 +81,13 @@ def next_for_point(facts: DatabaseFacts, ours: Sequence[BackupSet], *, full_ever
         return Next(FULL, copy_only=False, why="which full a differential would belong to cannot be seen")
     if broken := _base_moved(facts, base):
         return Next(FULL, copy_only=False, why="the differential base is not ours", broken=broken)
-    if now - base.finished >= full_every:
+    if _period(now, full_every) != _period(base.finished, full_every):
         return Next(FULL, copy_only=False, why="the newest full is due for renewal")
     return Next(DIFFERENTIAL, copy_only=False, why=f"since the full of {base.finished:%Y-%m-%d %H:%M}Z")
+
+
+def _period(moment: datetime, length: timedelta) -> float:
+    return moment.timestamp() // length.total_seconds() if length else moment.timestamp()
 
 
 def next_log(facts: DatabaseFacts, ours: Sequence[BackupSet]) -> Next | None:

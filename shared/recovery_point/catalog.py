@@ -45,7 +45,12 @@ class Catalog:
             raise UsageError(
                 f"there is no recovery point {point}", remedy="Run 'points' to see which there are."
             ) from None
-        return RecoveryPoint.from_bytes(document, _name(point))
+        record = RecoveryPoint.from_bytes(document, _name(point))
+        if record.point != point:
+            raise Damaged(
+                f"{_name(point)} says that it is the record of {record.point}", remedy="Run 'check'.", blob=_name(point)
+            )
+        return record
 
     def ids(self) -> list[str]:
         """Newest first."""
@@ -62,7 +67,7 @@ class Catalog:
         for start in range(0, len(ids), _FETCHES_AT_ONCE):
             with ThreadPoolExecutor(_FETCHES_AT_ONCE, "catalog") as pool:
                 points = list(pool.map(self._read, ids[start : start + _FETCHES_AT_ONCE]))
-            yield from points
+            yield from (point for point in points if point is not None)
 
     def readable(self, passed_over: list[str] | None = None) -> Iterator[RecoveryPoint]:
         """As ``newest_first``, records that cannot be read passed over. Each that was come by so far is a sentence for
@@ -87,9 +92,12 @@ class Catalog:
             yield self._earlier[at]
             at += 1
 
-    def _read(self, point: str) -> RecoveryPoint | Unreadable:
+    def _read(self, point: str) -> RecoveryPoint | Unreadable | None:
+        """None: retention has removed it since it was listed."""
         try:
             return self.get(point)
+        except UsageError:
+            return None
         except Damaged as error:
             return Unreadable(point, error)
 

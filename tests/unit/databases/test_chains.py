@@ -54,7 +54,7 @@ def test_a_copy_only_full_starts_no_chain() -> None:
     assert (made.kind, made.copy_only) == (FULL, False)
 
 
-def test_differentials_follow_until_the_full_is_old() -> None:
+def test_differentials_follow_until_the_period_of_the_full_is_over() -> None:
     base = full(0, 10)
     now = facts(base, last_log_backup_lsn=10)
 
@@ -62,15 +62,30 @@ def test_differentials_follow_until_the_full_is_old() -> None:
         return next_for_point(now, [base], full_every=timedelta(minutes=60), now=at(minutes)).kind
 
     assert kind(11) is DIFFERENTIAL
-    assert kind(69.9) is DIFFERENTIAL
-    assert kind(70) is FULL
+    assert kind(59.9) is DIFFERENTIAL
+    assert kind(60) is FULL
+
+
+def test_databases_whose_fulls_once_fell_apart_get_their_next_one_together() -> None:
+    early, late = full(0, 10), full(30, 40)
+
+    def kinds(minutes: float) -> list[BackupType]:
+        return [
+            next_for_point(
+                facts(base, last_log_backup_lsn=base.last_lsn), [base], full_every=timedelta(hours=1), now=at(minutes)
+            ).kind
+            for base in (early, late)
+        ]
+
+    assert kinds(59) == [DIFFERENTIAL, DIFFERENTIAL]
+    assert kinds(61) == [FULL, FULL]
 
 
 def test_the_age_that_counts_is_that_of_the_newest_full() -> None:
     fulls = [full(100, 110), full(0, 10)]
     now = facts(fulls[0], last_log_backup_lsn=110)
 
-    assert next_for_point(now, fulls, full_every=timedelta(minutes=60), now=at(169)).kind is DIFFERENTIAL
+    assert next_for_point(now, fulls, full_every=timedelta(hours=1), now=at(119)).kind is DIFFERENTIAL
 
 
 def test_a_log_backup_of_another_tool_breaks_the_chain() -> None:
