@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import BlobExists, BlobNotFound, BlobProtected, ContainerMissing, StorageError, StorageForbidden
+from shared.errors import (
+    BlobExists,
+    BlobNotFound,
+    BlobProtected,
+    ContainerMissing,
+    StorageError,
+    StorageForbidden,
+    StorageUnavailable,
+)
 from shared.recovery_point.inventory import take_inventory
 from shared.recovery_point.journal import Journal, Left, journals, put_journal
 from shared.recovery_point.protecting import tampering
@@ -401,6 +409,23 @@ def test_who_may_not_add_blobs_learns_it_at_once(vault: MemoryVault) -> None:
         pytest.raises(StorageForbidden),
     ):
         undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
+
+
+def test_a_storage_that_does_not_answer_ends_it_for_the_next_run(vault: MemoryVault) -> None:
+    blobs = fill(vault)
+    delete_all(vault)
+    keeper = vault.with_rights(KEEPER)
+
+    def fail(kind: str, name: str) -> None:
+        if (kind, name) == ("make_current", PACK_NAME):
+            raise StorageUnavailable("no answer")
+
+    keeper.before = fail
+    with patch("shared.recovery_point.undeleting.Vault", lambda _: keeper), pytest.raises(StorageUnavailable):
+        undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
+
+    assert bring_back(vault).status == "ok"
+    assert current(vault) == blobs
 
 
 def test_what_a_record_names_and_is_nowhere_is_told(vault: MemoryVault) -> None:
