@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.errors import BlobNotFound, Damaged
 from shared.repository.crypto import read_key_file
-from shared.repository.index import IndexedBlob, IndexedPack, Location
+from shared.repository.index import IndexedBlob, IndexedPack, Location, parse_id
 from shared.repository.packs import pack_bytes, pack_name, parse_pack
 from shared.repository.reader import BlobReader, open_blob
 from shared.repository.repository import Repository
@@ -245,10 +245,8 @@ class Checker:
 
 
 def _indexed(fields: dict[str, Any]) -> IndexedBlob:
-    return IndexedBlob(
-        bytes.fromhex(fields["id"]),
-        fields["type"] == "tree",
-        fields["offset"],
-        fields["length"],
-        fields.get("uncompressed_length", 0),
-    )
+    """``KeyError``, ``TypeError``, ``ValueError`` for what cannot be a blob."""
+    numbers = fields["offset"], fields["length"], fields.get("uncompressed_length", 0)
+    if not all(type(number) is int and 0 <= number < 1 << 32 for number in numbers):
+        raise ValueError(f"blob {fields['id']} lies nowhere")
+    return IndexedBlob(parse_id(fields["id"]), fields["type"] == "tree", *numbers)

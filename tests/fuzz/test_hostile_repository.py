@@ -204,3 +204,12 @@ def test_an_index_with_one_absurd_thing(tmp_path_factory: pytest.TempPathFactory
 
     rewrite_index(bench, change)
     use(bench, top, playground)
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 32, None, "x", 1.5])
+def test_an_index_that_names_absurd_places_in_a_pack_that_is_gone_is_a_finding(bench: Bench, value: object) -> None:
+    blob = {"id": "cd" * 32, "type": "tree", "offset": value, "length": 40}
+    document = json.dumps({"packs": [{"id": "ab" * 32, "blobs": [blob]}]})
+    name = f"index/{bench.open().save_unpacked('index', document.encode())}"
+
+    assert [finding.object for finding in Checker(bench.open()).run()] == [name]
