@@ -112,7 +112,7 @@ class SmbTarget:
             client.set_security(path, metadata.security)
         client.set_basic_info(
             path,
-            creation=metadata.creation or 0,
+            creation=_creation(metadata),
             write=ns_to_filetime(metadata.mtime_ns),
             attributes=_attributes(metadata),
         )
@@ -136,7 +136,7 @@ def _request(file: NewFile) -> smb.WriteRequest:
         temporary=temporary_path(file.path),
         data=file.data,
         attributes=_attributes(metadata),
-        creation=metadata.creation or 0,
+        creation=_creation(metadata),
         write=ns_to_filetime(metadata.mtime_ns),
         security=metadata.security,
         replace=file.replace,
@@ -145,3 +145,9 @@ def _request(file: NewFile) -> smb.WriteRequest:
 
 def _attributes(metadata: Metadata) -> int:
     return (metadata.attributes or 0) & _SETTABLE_ATTRIBUTES
+
+
+def _creation(metadata: Metadata) -> int:
+    """0, which leaves it as it is, also for one beyond what SMB can say ([MS-FSCC] 2.4.7 takes it as signed)."""
+    creation = metadata.creation or 0
+    return creation if creation < 1 << 63 else 0

@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 
 from shared.fileshare.local_target import LocalTarget
 from shared.fileshare.restore import RestoreResult, ShareRestore
+from shared.fileshare.smb_target import _request
+from shared.fileshare.target import NewFile
 from shared.repository.checker import Checker, Finding
 from shared.repository.presence import missing_content
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
 from shared.repository.trees import Metadata, dir_node, file_node, parse_node, tree_bytes
 from shared.repository.writer import BlobWriter
+from shared.smb import wire
 from tests.fuzz.mutations import ABSURD, fuzz, only_our_errors, places, with_absurd, without
 from tests.unit.fileshare.helpers import Bench
 
@@ -213,3 +216,8 @@ def test_an_index_that_names_absurd_places_in_a_pack_that_is_gone_is_a_finding(b
     name = f"index/{bench.open().save_unpacked('index', document.encode())}"
 
     assert [finding.object for finding in Checker(bench.open()).run()] == [name]
+
+
+def test_a_creation_time_beyond_what_smb_can_say_is_left_out() -> None:
+    request = _request(NewFile("file", b"", METADATA._replace(creation=2**64 - 1), False))
+    assert wire.set_basic(request.creation, request.write, request.attributes).body
