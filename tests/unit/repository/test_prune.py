@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,17 @@ def test_packs_of_interrupted_runs_are_marked(model: Model) -> None:
     assert model.mark().marked.keys() == {left}
 
 
+def test_a_blob_that_is_asked_for_besides_is_kept_and_one_that_is_nowhere_stops_nothing(model: Model) -> None:
+    asked = model.pack(blob(1), blob(2))
+    model.back_up({"b": [blob(3)]})
+    ids = [hashlib.sha256(blob(number)).hexdigest() for number in (1, 9)]
+    plan = plan_prune(model.open(), model.snapshots(), ALL, also=ids)
+    assert plan.repack.keys() == {asked}
+    assert plan.missing == ()
+    assert asked in model.plan().remove_packs
+    assert model.plan().repack == {}
+
+
 # --- what is damaged ---
 
 
@@ -461,6 +473,8 @@ def test_data_alone_is_rescued_too_and_what_is_not_needed_of_it_is_left(model: M
     model.snapshot(tree)
     plan = model.plan(NOTHING_REPACKED)
     assert plan.rescued.keys() == {pack}
+    assert model.plan().repack.keys() == {pack}
+    assert model.plan().rescued == {}, "what is copied is not named again itself"
     assert plan.unindexed.keys() == {left, garbage}
     model.mark()
     assert model.findings() == []
@@ -501,7 +515,11 @@ def test_a_pack_is_swept_only_when_no_index_file_names_it(model: Model) -> None:
 def test_while_the_vault_refuses_to_delete_an_index_file_its_packs_stay_and_nothing_is_written_again_fault_32(
     model: Model,
 ) -> None:
+    stays = model.trees({"z": [blob(5)]})[0]
+    model.pack(blob(5))
+    model.pack(stays, tree=True)
     _half_needed(model)
+    model.snapshot(stays)
     model.back_up({"x": [blob(3)]})
     refused = carry_out(model.open(), model.plan(), check=lambda: None)
     assert len(refused.obsolete_indexes) == 1
