@@ -154,15 +154,16 @@ def quick() -> Iterator[None]:
         yield
 
 
-def make_share(folder: Path) -> Path:
-    """A small share that fills several packs."""
+def make_share(folder: Path, *, large: bool = True) -> Path:
+    """A small share that fills several packs; ``large``: with a file that fills one alone."""
     folder.mkdir(parents=True)
     for number in range(12):
         inside = folder / f"site{number % 3}"
         inside.mkdir(exist_ok=True)
         content = b"".join(b"%d line %d\n" % (number * 7919 * line, line) for line in range(1200))
         (inside / f"file{number}.txt").write_bytes(content)
-    (folder / "large.bin").write_bytes(bytes(range(256)) * 2600)
+    if large:
+        (folder / "large.bin").write_bytes(bytes(range(256)) * 2600)
     return folder
 
 
