@@ -191,7 +191,7 @@ def _overwritten(inventory: Inventory) -> list[str]:
         for name, versions in inventory.previous.items()
         if name in inventory.current
         and not name.startswith(_COME_AND_GO)
-        and not is_same(versions[0], inventory.current[name])
+        and not is_same(next((each for each in versions if each.locked), versions[0]), inventory.current[name])
     )
 
 

@@ -13,7 +13,6 @@ from shared.recovery_point.journal import Left
 from shared.storage.vault import SHARE_CONTAINER, Vault
 from shared.storage.versions import BlobVersion
 
-
 _INDEXES = f"{SHARE_CONTAINER}/index/"
 
 
@@ -21,7 +20,7 @@ def purge(
     vault: Vault, inventory: Inventory, left: Left, limit: datetime, now: datetime, check: Callable[[], None]
 ) -> int:
     """Delete previous versions of what the keeper itself has deleted before ``limit``, of locks that are older, and
-    those that were brought back and are current again since before it. Returns how many are gone.
+    those that were brought back and are current again since before it, false bytes first. Returns how many are gone.
 
     What somebody else has deleted or overwritten stays: ``undelete`` needs it. So does what a date protects.
     """
@@ -44,7 +43,11 @@ def _old(inventory: Inventory, left: Left, limit: datetime) -> Iterator[tuple[st
             if since is not None and since < limit:
                 yield from ((name, version) for version in versions)
         elif held.modified < limit:
-            yield from ((name, version) for version in versions if is_same(version, held))
+            false = [version for version in versions if not is_same(version, held)]
+            if not false:
+                yield from ((name, version) for version in versions)
+            elif is_same(versions[0], held):  # the true one goes after them: what is oldest decides in 'undelete'
+                yield from ((name, version) for version in false)
 
 
 def _old_locks(vault: Vault, limit: datetime) -> Iterable[tuple[str, BlobVersion]]:

@@ -8,9 +8,10 @@ What the keeper itself has deleted, its journals say, and it stays deleted. Whoe
 write a journal too, and so hide deletions from this: how many blobs are left out for a journal, and when those were
 written, is told, and ``everything`` brings all of it back.
 
-Which version: the vault is create-only, so the first that was written is the true one; names that are hashes decide by
-the content. Versions of the same length and MD5 count as the same without being read. Who may overwrite may forge an
-MD5 too: ``check --read-data`` looks at every byte.
+Which version: the vault is create-only, so the first that was written is the true one, and among those with a locked
+date the first of them, for ``protect`` sets none on what was overwritten. Names that are hashes decide by the content.
+Versions of the same length and MD5 count as the same without being read. Who may overwrite may forge an MD5 too:
+``check --read-data`` looks at every byte.
 """
 
 from __future__ import annotations
@@ -288,11 +289,11 @@ class _Undeleting:
     # --- which version ---
 
     def _choose(self, name: str, versions: Sequence[BlobVersion]) -> BlobVersion | None:
-        """The oldest that is what its name says, of a hash any; of a name that says nothing, the oldest. None: none is
+        """The first that is what its name says, of a hash any; of a name that says nothing, the first. None: none is
         what its name says."""
         kinds: list[BlobVersion] = []
         hashed = name.startswith(_HASHED)
-        for version in sorted(versions, key=lambda each: not each.current) if hashed else versions:
+        for version in sorted(versions, key=lambda each: not (each.current if hashed else each.locked)):
             if not any(_are_same(version, kind) for kind in kinds):
                 kinds.append(version)
         if len(kinds) == 1 or not (hashed or name.startswith((_POINTS, _JOURNALS))):

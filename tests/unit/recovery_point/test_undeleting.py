@@ -25,6 +25,7 @@ from shared.errors import (
 from shared.recovery_point.inventory import take_inventory
 from shared.recovery_point.journal import Journal, Left, journals, put_journal
 from shared.recovery_point.protecting import tampering
+from shared.recovery_point.purging import purge
 from shared.recovery_point.record import COMPLETE, RecoveryPoint
 from shared.recovery_point.undeleting import Undeleted, undelete
 from shared.settings import Settings
@@ -166,6 +167,32 @@ class TestWhichVersion:
         assert bring_back(vault).restored == 1
         assert current(vault) == blobs
 
+    def test_what_the_keeper_has_given_a_date_is_true_even_where_what_was_first_is_gone(self) -> None:
+        now = [NOW]
+        vault = MemoryVault(clock=lambda: now[0], password=None)
+        fill(vault)
+        vault.judge().protect("config", NOW + timedelta(days=14))
+        vault.judge().overwrite("config", b"false")
+        bring_back(vault)
+        vault.judge().protect("config", NOW + timedelta(days=28))
+        now[0] += timedelta(days=20)
+        vault.judge().delete_version("config", next(vault.judge().list_versions("config")).version or "")
+
+        assert bring_back(vault).restored == 0
+        assert vault.judge().get("config") == b"config"
+
+    def test_the_keeper_deletes_false_versions_before_the_true_one(self, vault: MemoryVault) -> None:
+        fill(vault)
+        vault.judge().overwrite("config", b"false")
+        bring_back(vault)
+
+        for left_over in ([b"config", b"config"], [b"config"]):
+            inventory = take_inventory(vault)  # type: ignore[arg-type]
+            later = NOW + timedelta(days=31)
+            purge(vault, inventory, Left(), later, later, lambda: None)  # type: ignore[arg-type]
+            assert [version.body for version in vault.container("share").versions("config")] == left_over
+            assert tampering(take_inventory(vault), Left()) == []  # type: ignore[arg-type]
+
     def test_a_record_gets_the_first_version_that_is_one(self, vault: MemoryVault) -> None:
         fill(vault)
         store, name = vault.judge("recovery-points"), "points/20261123T080000Z-aaaaaa.json"
@@ -188,6 +215,7 @@ class TestWhichVersion:
         now = [NOW]
         vault = MemoryVault(clock=lambda: now[0], worm=Worm(delete_under_policy="refused"), password=None)
         fill(vault)
+        vault.judge().protect("config", NOW + timedelta(hours=1))
         vault.judge().overwrite("config", b"false")
         vault.judge().protect("config", NOW + timedelta(days=1))
 
