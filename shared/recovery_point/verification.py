@@ -99,8 +99,10 @@ def verify_round(
         made = Verification(ROUND, None, began, counts.reasons, counts.notes)
         before = _before(vault, made.notes)
         reading = _Reading(vault, checker, counts, made, next_round(before.rotation, began, within), check)
-        reading.read(_items(checker, records), before.objects, budget)
-    tell_damage(made.reasons)
+        try:
+            reading.read(_items(checker, records), before.objects, budget)
+        finally:
+            tell_damage(made.reasons)
     return made
 
 

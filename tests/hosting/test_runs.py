@@ -71,6 +71,10 @@ def test_the_backup_timer_makes_a_complete_recovery_point_of_all_three_component
     assert record["whole"]
     assert record["components"]["secrets"]["pairing"]["verdict"] == "fits"
     assert host.started.count("back_up_database") == 3
+    assert host.started[-2:] == ["record", "verify"]
+    with site.bench.vault.judge("recovery-points") as store:
+        (name,) = [blob.name for blob in store.list(f"verifications/{ended.output['point']}/")]
+        assert json.loads(store.get(name))["status"] == "ok"
     assert locks(site) == []
     assert host.failures == []
 

@@ -20,6 +20,7 @@ from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.rotation import CIRCLE
 from shared.recovery_point.scope import BackupRequest
+from shared.recovery_point.steps import verify
 from shared.recovery_point.verification import verify_point, verify_round
 from shared.recovery_point.verifications import KeptVerification, Verification, newest_first
 from shared.repository.crypto import KdfCost, write_key_file
@@ -215,6 +216,22 @@ def test_a_run_whose_verification_could_not_be_made_has_made_its_point(site: Sit
     assert backup.run().status == "complete"
     assert backup.verification is not None
     assert [reason["code"] for reason in backup.verification.reasons] == ["storage-unavailable"]
+
+
+def test_the_step_of_a_run_in_azure_looks_for_all_that_the_point_names(
+    shared: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    (name,) = shared.names("points/", "recovery-points")
+    with patch("shared.recovery_point.steps.Vault", lambda settings: shared.vault):
+        assert verify(shared.settings, "0" * 16, point=name[7:-5]) == {"ok": True, "findings": 0}
+        for pack in needed(shared):
+            shared.vault.judge().delete(pack)
+        found = verify(shared.settings, "0" * 16, point=name[7:-5])
+
+    assert found["ok"]
+    assert found["findings"] > 0
+    assert "repository.damaged" in caplog.messages
+    assert len(shared.names("verifications/", "recovery-points")) == 3
 
 
 # --- a point ---
