@@ -573,3 +573,19 @@ def test_a_lost_lock_ends_every_step_before_anything_is_said_to_be_deletable_fau
             else:
                 break
         assert looks >= fewest, step
+
+
+def test_the_last_thing_that_every_step_does_is_to_look_at_the_lock_fault_14(model: Model) -> None:
+    _half_needed(model)
+    done: list[str] = []
+    repository = model.open(Watched(model.store, after=lambda kind, name: done.append(name)))
+
+    def check() -> None:
+        done.append("lock")
+
+    plan = plan_prune(repository, model.snapshots(), ALL, check=check)
+    assert done[-1] == "lock"
+    carry_out(repository, plan, check=check)
+    assert done[-1] == "lock"
+    sweepable(repository, model.names("data/"), check=check)
+    assert done[-1] == "lock"
