@@ -14,25 +14,24 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.databases.medium import LEFT_OVER_AFTER
-from shared.errors import BlobNotFound, Damaged, LifeboatError
-from shared.recovery_point.catalog import Catalog, Unreadable
+from shared.errors import BlobNotFound, LifeboatError
+from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.deleting import Deletions
-from shared.recovery_point.inventory import Held, Inventory, take_inventory
+from shared.recovery_point.inventory import Held
 from shared.recovery_point.journal import Journal, Left, journals, put_journal
 from shared.recovery_point.leftovers import records_to_delete, unnamed
-from shared.recovery_point.parts import Parts, parts_of
+from shared.recovery_point.parts import parts_of
 from shared.recovery_point.protecting import tampering, tell_tampering
 from shared.recovery_point.purging import purge
-from shared.recovery_point.record import RecoveryPoint
-from shared.recovery_point.retention import Candidate, Decision, decide
-from shared.recovery_point.verifications import proven
+from shared.recovery_point.retention import Decision
+from shared.recovery_point.survey import BLOBS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
 from shared.repository.prune import PruneLimits, carry_out, plan_prune, sweepable
@@ -40,15 +39,12 @@ from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
 from shared.repository.trees import rfc3339_of
 from shared.settings import KeepingSettings, Settings
-from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
+from shared.storage.vault import RECORDS_CONTAINER, SHARE_CONTAINER, Vault
 from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
 
-_POINTS = f"{RECORDS_CONTAINER}/points/"
 _SHARE = f"{SHARE_CONTAINER}/"
-_SNAPSHOTS = f"{_SHARE}snapshots/"
-_BLOBS = f"{DATABASES_CONTAINER}/"
 FEW = 5
 """So many snapshots without a record are what killed runs have left; many more, beside few records, are records that
 somebody deleted."""
@@ -121,9 +117,8 @@ def prune(
                 vault.share, vault.records, choose_passwords(vault.settings.repository_password, vault.secrets)
             )
             with _locked(opened, settings.lock_wait_seconds(), dry_run=dry_run, check=check) as (now, still_held):
-                _Pruning(vault, opened, keeping, settings.max_shrink(), now, still_held, result).run(
-                    repository=repository
-                )
+                survey = take_survey(vault)
+                _Pruning(vault, opened, keeping, now, still_held, result, survey).run(settings, repository=repository)
     except LifeboatError as error:
         if not dry_run:
             emit(Event.PRUNE_FAILED, code=error.code, detail=str(error), duration_seconds=_since(began))
@@ -180,23 +175,27 @@ class _Pruning:
     vault: Vault
     repository: Repository
     keeping: KeepingSettings
-    max_shrink: float
     now: datetime
     check: Callable[[], None]
     result: Pruned
-    inventory: Inventory = field(default_factory=Inventory)
-    left: Left = field(default_factory=Left)
-    points: dict[str, RecoveryPoint] = field(default_factory=dict)
-    parts: dict[str, Parts] = field(default_factory=dict)
+    survey: Survey
     assumed: set[str] = field(default_factory=set)
     """What a dry run would mark, which an index that is there still names."""
 
-    def run(self, *, repository: bool) -> None:
-        self.inventory = take_inventory(self.vault)
-        self.left = Left.by(journals(self.vault.records))
-        if not self._read_points() or self._is_tampered_with():
+    @property
+    def current(self) -> Mapping[str, Held]:
+        return self.survey.inventory.current
+
+    @property
+    def left(self) -> Left:
+        return self.survey.left
+
+    def run(self, settings: Settings, *, repository: bool) -> None:
+        if self.survey.damaged_journal is not None:
+            raise self.survey.damaged_journal
+        if not self._may_delete():
             return
-        decision = self.result.decision = decide(self._candidates(), self.keeping, max_shrink=self.max_shrink)
+        decision = self.result.decision = self.survey.decide(settings, held_at=self.now)
         self.result.notes += decision.notes
         deletions = Deletions(self.vault, self.now, self.check, self.result.dry_run)
         kept = self._retain(decision, deletions)
@@ -204,101 +203,68 @@ class _Pruning:
             self._prune(kept, deletions)
             self._sweep(deletions)
             if not self.result.dry_run:
-                limit = self.now - timedelta(seconds=self.keeping.undelete_for_seconds)
-                self.result.versions_deleted = purge(self.vault, self.inventory, self.left, limit, self.now, self.check)
+                self._purge()
         self.result.bytes_freed = deletions.bytes_freed
         self.result.refused = deletions.refused
 
-    # --- what there is ---
-
-    def _read_points(self) -> bool:
-        """False where a record cannot be read: then nobody knows what is needed."""
-        for point in Catalog(self.vault.records).newest_first():
-            try:
-                if isinstance(point, Unreadable):
-                    raise point.error
-                self.parts[point.point] = parts_of(point)
-                self.points[point.point] = point
-            except Damaged as error:
-                self.result.reasons.append(
-                    error.as_reason("lifeboat")
-                    | {
-                        "message": f"{error}; while a record cannot be read nothing is deleted",
-                        "remedy": "Run 'undelete' to bring back what it was; 'check' says what is wrong.",
-                        "object": f"{RECORDS_CONTAINER}/points/{point.point}.json",
-                    }
-                )
-        return not self.result.reasons
-
-    def _is_tampered_with(self) -> bool:
-        found = tampering(self.inventory, self.left)
+    def _may_delete(self) -> bool:
+        """Not while a record cannot be read, since nobody knows then what is needed, and not while somebody else has
+        deleted or overwritten blobs."""
+        for point, error in self.survey.unreadable.items():
+            self.result.reasons.append(
+                error.as_reason("lifeboat")
+                | {
+                    "message": f"{error}; while a record cannot be read nothing is deleted",
+                    "remedy": "Run 'undelete' to bring back what it was; 'check' says what is wrong.",
+                    "object": record_name(point),
+                }
+            )
+        found = tampering(self.survey.inventory, self.left)
         if not self.result.dry_run:
             tell_tampering(found)
         self.result.reasons += [each | {"message": f"{each['message']}; nothing is deleted"} for each in found]
-        return bool(found)
+        return not self.result.reasons
 
-    def _candidates(self) -> list[Candidate]:
-        good = proven(self.vault.records)
-        candidates = []
-        for name, point in self.points.items():
-            held = self.inventory.current.get(_record_name(name))
-            if held is None:
-                continue  # written since the inventory was taken
-            candidates.append(
-                Candidate(
-                    record=point,
-                    written=held.first_written,
-                    sound=self._is_sound(self.parts[name]),
-                    verified=name in good,
-                    held=_held_text(held) if held.is_protected(self.now) else "",
-                )
-            )
-        return candidates
-
-    def _is_sound(self, parts: Parts) -> bool:
-        """Whether all that the record names is there, by name and length."""
-        current = self.inventory.current
-        lengths = {name: held.size_bytes for name, held in current.items() if name.startswith(_BLOBS)}
-        return all(f"{_SNAPSHOTS}{each}" in current for each in parts.snapshots) and all(
-            lengths.get(f"{_BLOBS}{name}") == size for name, size in parts.blobs.items()
-        )
+    def _purge(self) -> None:
+        limit = self.now - timedelta(seconds=self.keeping.undelete_for_seconds)
+        self.result.versions_deleted = purge(self.vault, self.survey.inventory, self.left, limit, self.now, self.check)
 
     # --- retention ---
 
     def _retain(self, decision: Decision, deletions: Deletions) -> list[str]:
         """Remove points with their parts. Returns the ids of the snapshots that stay."""
-        going = [point for point in decision.removed if point in self.points]
+        going = [point for point in decision.removed if point in self.survey.points]
         snapshots = self._unneeded_snapshots(set(going))
-        staying = self.points.keys() - set(going)
+        staying = self.survey.points.keys() - set(going)
         results = records_to_delete(
-            self.inventory.under(f"{RECORDS_CONTAINER}/"), staying, self.inventory.current, self.now
+            self.survey.inventory.under(f"{RECORDS_CONTAINER}/"), staying, self.current, self.now
         )
         journal = Journal(
             self.now,
             points=tuple(going),
-            deletes=(*map(_record_name, going), *results, *(f"{_SNAPSHOTS}{each}" for each in snapshots)),
+            deletes=(*map(record_name, going), *results, *(f"{SNAPSHOTS}{each}" for each in snapshots)),
             marks=tuple(self._unneeded_blobs(staying)),
         )
         self._announce(journal)
-        gone = deletions.delete(map(_record_name, going), self.inventory.current)
-        self.result.points_removed = [point for point in going if _record_name(point) in gone]
-        deletions.delete(results, self.inventory.current)
+        gone = deletions.delete(map(record_name, going), self.current)
+        self.result.points_removed = [point for point in going if record_name(point) in gone]
+        deletions.delete(results, self.current)
         if len(self.result.points_removed) < len(going):  # what a point names stays with it
             snapshots = self._unneeded_snapshots(set(self.result.points_removed))
-        gone |= deletions.delete((f"{_SNAPSHOTS}{each}" for each in snapshots), self.inventory.current)
-        there = self.inventory.under(_SNAPSHOTS)
-        return [name.removeprefix(_SNAPSHOTS) for name in there if name not in gone]
+        gone |= deletions.delete((f"{SNAPSHOTS}{each}" for each in snapshots), self.current)
+        there = self.survey.inventory.under(SNAPSHOTS)
+        return [name.removeprefix(SNAPSHOTS) for name in there if name not in gone]
 
     def _unneeded_snapshots(self, going: Collection[str]) -> list[str]:
         """Ids of those that only points that go name, and of what killed runs have left. Snapshots of other tools
         stay."""
-        needed = {each for point, parts in self.parts.items() if point not in going for each in parts.snapshots}
-        named = {each for parts in self.parts.values() for each in parts.snapshots}
-        there = self.inventory.under(_SNAPSHOTS)
-        unneeded = [each for each in named - needed if f"{_SNAPSHOTS}{each}" in there]
-        orphans = [name.removeprefix(_SNAPSHOTS) for name in there if name.removeprefix(_SNAPSHOTS) not in named]
-        unneeded += [each for each in orphans if f"{_SNAPSHOTS}{each}" in self.left.deleted]
-        old = [each for each in orphans if self.now - there[f"{_SNAPSHOTS}{each}"].modified > LEFT_OVER_AFTER]
+        needed = {each for point, parts in self.survey.parts.items() if point not in going for each in parts.snapshots}
+        named = {each for parts in self.survey.parts.values() for each in parts.snapshots}
+        there = self.survey.inventory.under(SNAPSHOTS)
+        unneeded = [each for each in named - needed if f"{SNAPSHOTS}{each}" in there]
+        orphans = [name.removeprefix(SNAPSHOTS) for name in there if name.removeprefix(SNAPSHOTS) not in named]
+        unneeded += [each for each in orphans if f"{SNAPSHOTS}{each}" in self.left.deleted]
+        old = [each for each in orphans if self.now - there[f"{SNAPSHOTS}{each}"].modified > LEFT_OVER_AFTER]
         unknown = [each for each in old if each not in unneeded and self._is_ours(each)]
         if len(unknown) > max(FEW, len(named)):
             self.result.notes.append(
@@ -314,9 +280,9 @@ class _Pruning:
 
     def _unneeded_blobs(self, staying: Collection[str]) -> list[str]:
         """Names of backups of databases that only points that go name, and of what killed runs have left."""
-        there = self.inventory.under(_BLOBS)
-        needed = {f"{_BLOBS}{name}" for point in staying for name in self.parts[point].blobs}
-        named = {f"{_BLOBS}{name}" for parts in self.parts.values() for name in parts.blobs}
+        there = self.survey.inventory.under(BLOBS)
+        needed = {f"{BLOBS}{name}" for point in staying for name in self.survey.parts[point].blobs}
+        named = {f"{BLOBS}{name}" for parts in self.survey.parts.values() for name in parts.blobs}
         free = [name for name in there if name in named - needed]
         free += unnamed(there, named, self.now)
         return sorted(name for name in free if name not in self.left.marked)
@@ -333,7 +299,7 @@ class _Pruning:
             )
         if self.result.dry_run:
             self.result.bytes_repacked = plan.bytes_repacked
-            deletions.delete((f"{_SHARE}{name}" for name in plan.rewrite_indexes), self.inventory.current)
+            deletions.delete((f"{_SHARE}{name}" for name in plan.rewrite_indexes), self.current)
             self._mark(plan.remove_packs | plan.unindexed, restores=())
             return
         change = carry_out(self.repository, plan, check=self.check)
@@ -341,15 +307,13 @@ class _Pruning:
         self.result.notes += [f"{name} stays as it is: {why}" for name, why in change.damaged.items()]
         deletes = tuple(f"{_SHARE}{name}" for name in change.obsolete_indexes)
         self._mark(change.marked, restores=plan.rescued, deletes=deletes)
-        deletions.delete(deletes, self.inventory.current)
+        deletions.delete(deletes, self.current)
 
-    def _fingerprints(self) -> list[str]:
-        """Data blobs by which the next backup sees what has changed: no tree names them."""
-        found: list[str] = []
-        for name, point in self.points.items():
+    def _fingerprints(self) -> Iterator[str]:
+        """Of the points that stay."""
+        for name, parts in self.survey.parts.items():
             if name not in self.result.points_removed:
-                found += ((point.share or {}).get("fingerprints") or {}).get("blobs", ())
-        return found
+                yield from parts.fingerprints
 
     def _mark(self, packs: Collection[str], *, restores: Collection[str], deletes: tuple[str, ...] = ()) -> None:
         """Packs that are to go when their waiting time is over, and those that are needed again."""
@@ -364,7 +328,7 @@ class _Pruning:
 
     def _sweep(self, deletions: Deletions) -> None:
         """Delete what was marked long enough ago, and what nothing needs even now."""
-        marked = {name: since for name, since in self.left.marked.items() if name in self.inventory.current}
+        marked = {name: since for name, since in self.left.marked.items() if name in self.current}
         now = max([self.now, *marked.values()])  # what this very run has marked is younger than its lock
         wait = timedelta(seconds=self.keeping.wait_seconds)
         due = [name for name, since in marked.items() if now - since >= wait]
@@ -372,19 +336,19 @@ class _Pruning:
         free = [f"{_SHARE}{name}" for name in sweepable(self.repository, packs)] if packs else []
         free += [name for name in due if name in self.assumed and name not in free and name.startswith(_SHARE)]
         needed = self._needed_blobs()
-        free += [name for name in due if name.startswith(_BLOBS) and name not in needed]
-        gone = deletions.delete(free, self.inventory.current)
-        self.result.bytes_waiting += sum(self.inventory.current[name].size_bytes for name in marked if name not in gone)
+        free += [name for name in due if name.startswith(BLOBS) and name not in needed]
+        gone = deletions.delete(free, self.current)
+        self.result.bytes_waiting += sum(self.current[name].size_bytes for name in marked if name not in gone)
 
     def _needed_blobs(self) -> set[str]:
         """Of the points that stay, and of those that were recorded since: whoever restores writes without our lock."""
         catalog = Catalog(self.vault.records)
         parts = {
-            point: self.parts[point] if point in self.parts else parts_of(catalog.get(point))
+            point: self.survey.parts[point] if point in self.survey.parts else parts_of(catalog.get(point))
             for point in catalog.ids()
             if point not in self.result.points_removed
         }
-        return {f"{_BLOBS}{name}" for each in parts.values() for name in each.blobs}
+        return {f"{BLOBS}{name}" for each in parts.values() for name in each.blobs}
 
     def _announce(self, journal: Journal) -> None:
         """Nothing is deleted that is not in the journal first."""
@@ -393,15 +357,7 @@ class _Pruning:
             return
         if not self.result.dry_run:
             put_journal(self.vault.records, journal)
-            self.left = Left.by(journals(self.vault.records))
+            self.survey.left = Left.by(journals(self.vault.records))
         else:
             self.assumed |= set(journal.marks)
             self.left.marked |= dict.fromkeys(journal.marks, self.now)
-
-
-def _record_name(point: str) -> str:
-    return f"{_POINTS}{point}.json"
-
-
-def _held_text(held: Held) -> str:
-    return "a legal hold" if held.legal_hold else f"protected until {held.until:%Y-%m-%d %H:%M}Z"

@@ -28,21 +28,17 @@ from shared.errors import (
     WrongPassword,
 )
 from shared.recovery_point import journal
-from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.deleting import container_of
-from shared.recovery_point.inventory import Held, Inventory, is_same, take_inventory
+from shared.recovery_point.inventory import Held, Inventory, is_same
 from shared.recovery_point.journal import Left, journals
 from shared.recovery_point.leftovers import RECORDS_KEPT_FOR
-from shared.recovery_point.parts import Parts, parts_of
-from shared.recovery_point.record import RecoveryPoint
-from shared.repository.index import parse_id
+from shared.recovery_point.survey import BLOBS, POINTS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
-from shared.repository.needs import find_needs
-from shared.repository.packs import pack_name
+from shared.repository.needs import Needs, find_needs
 from shared.repository.trees import rfc3339_of
 from shared.settings import Settings
 from shared.storage.blob_store import BlobStore
-from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
+from shared.storage.vault import RECORDS_CONTAINER, SHARE_CONTAINER, Vault
 from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
@@ -57,12 +53,9 @@ TAMPERED = "tampered"
 _CONFIG = f"{SHARE_CONTAINER}/config"
 _KEYS = f"{SHARE_CONTAINER}/keys/"
 _INDEX = f"{SHARE_CONTAINER}/index/"
-_SNAPSHOTS = f"{SHARE_CONTAINER}/snapshots/"
 _PACKS = f"{SHARE_CONTAINER}/data/"
-_POINTS = f"{RECORDS_CONTAINER}/points/"
-_RECORDS = (_POINTS, f"{RECORDS_CONTAINER}/init")
+_ELECTIONS = f"{RECORDS_CONTAINER}/init"
 _JOURNALS = f"{RECORDS_CONTAINER}/{journal.PREFIX}"
-_BLOBS = f"{DATABASES_CONTAINER}/"
 _PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
 _COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", f"{RECORDS_CONTAINER}/runs/", _PREFLIGHT)
 """What is deleted without a journal."""
@@ -136,7 +129,7 @@ def protect(
     try:
         with Vault(settings.vault()) as vault:
             vault.ensure_there(create=False)
-            _Protecting(vault, result, check, clock).run()
+            _Protecting(vault, settings, result, check, clock, take_survey(vault)).run()
     except LifeboatError as error:
         emit(Event.PROTECT_FAILED, code=error.code, detail=str(error), duration_seconds=_since(began))
         raise
@@ -198,16 +191,22 @@ def _overwritten(inventory: Inventory) -> list[str]:
 @dataclass(slots=True)
 class _Protecting:
     vault: Vault
+    settings: Settings
     result: Protected
     check: Callable[[], None]
     clock: Callable[[], datetime]
-    inventory: Inventory = field(default_factory=Inventory)
+    survey: Survey
     wanted: dict[str, Held] = field(default_factory=dict)
     """Full names of what is needed and there, in the order in which it is protected."""
 
+    @property
+    def inventory(self) -> Inventory:
+        return self.survey.inventory
+
     def run(self) -> None:
-        self.inventory = take_inventory(self.vault)
-        self._choose(tampered_with=self._is_tampered_with())
+        tampered_with = self._is_tampered_with()
+        kept = self._kept()
+        self._choose(kept or list(self.survey.points), all_known=kept is not None and not tampered_with)
         self.check()
         self.result.blobs = len(self.wanted)
         self.result.bytes = sum(held.size_bytes for held in self.wanted.values())
@@ -217,67 +216,75 @@ class _Protecting:
 
     # --- what is needed ---
 
-    def _choose(self, *, tampered_with: bool) -> None:
+    def _kept(self) -> list[str] | None:
+        """Ids of the points that retention keeps: were the dates of others put off, they could never go. None: nobody
+        knows, because a record cannot be read; that is a reason."""
+        damaged = dict(self.survey.unreadable)
+        try:
+            decision = self.survey.decide(self.settings)
+        except Damaged as error:
+            damaged[str(error.object)] = error
+        for point, found in damaged.items():
+            message = f"{found}; since nobody knows what it needs, all there is gets protected"
+            self._reason(f"{RECORDS_CONTAINER}/{found.object or record_name(point)}", message, "lifeboat")
+        return None if damaged else list(decision.kept)
+
+    def _choose(self, points: Sequence[str], *, all_known: bool) -> None:
         """Records and keys first: of a run that is killed half-way, what is needed most is protected."""
-        parts, fingerprints, all_read = self._parts()
         if _CONFIG not in self.inventory.current:
             self._miss(_CONFIG, "without it nobody can open the repository", "share")
         if not self.inventory.under(_KEYS):
             self._miss(_KEYS, "without a key nobody can open the repository", "share")
-        for prefix in (_CONFIG, _KEYS, *_RECORDS, _INDEX):
+        for prefix in (_CONFIG, _KEYS, _ELECTIONS):
             self._want_under(prefix)
+        for point in points:
+            self._want(record_name(point), "it is kept", "lifeboat")
         self._want_journals()
-        snapshots = {each: component for point in parts.values() for each, component in point.snapshots.items()}
-        for point, its in parts.items():
-            for snapshot, component in its.snapshots.items():
-                self._want(f"{_SNAPSHOTS}{snapshot}", f"{point} needs it", component)
-        there = [each for each in snapshots if f"{_SNAPSHOTS}{each}" in self.wanted]
-        all_known = self._want_packs(there, fingerprints) and all_read and not tampered_with
-        for point, its in parts.items():
-            for name, size in its.blobs.items():
-                self._want(f"{_BLOBS}{name}", f"{point} needs its {size:,} bytes", "databases", size)
+        for point in points:
+            for snapshot, component in self.survey.parts[point].snapshots.items():
+                self._want(f"{SNAPSHOTS}{snapshot}", f"{point} needs it", component)
+        all_known = self._want_repository(points) and all_known
+        for point in points:
+            for name, size in self.survey.parts[point].blobs.items():
+                self._want(f"{BLOBS}{name}", f"{point} needs its {size:,} bytes", "databases", size)
         if not all_known:
-            for prefix in (_SNAPSHOTS, _PACKS, _BLOBS):
+            for prefix in (POINTS, SNAPSHOTS, _INDEX, _PACKS, BLOBS):
                 self._want_under(prefix)
 
-    def _parts(self) -> tuple[dict[str, Parts], list[bytes], bool]:
-        """Of each point, and the blobs in the repository with which the next backup sees what has changed; whether all
-        records could be read. ``Damaged`` ones are reasons."""
-        parts: dict[str, Parts] = {}
-        fingerprints: list[bytes] = []
-        all_read = True
-        for point in Catalog(self.vault.records).newest_first():
-            try:
-                if isinstance(point, Unreadable):
-                    raise point.error
-                parts[point.point] = parts_of(point)
-                fingerprints += _fingerprints(point)
-            except Damaged as error:
-                all_read = False
-                name = f"{_POINTS}{point.point}.json"
-                self._reason(
-                    name, f"{error}; since nobody knows what it needs, all there is gets protected", "lifeboat"
-                )
-        return parts, fingerprints, all_read
-
-    def _want_packs(self, snapshots: Sequence[str], blobs: Sequence[bytes]) -> bool:
-        """Those of the snapshots, and of further data blobs as far as they are there. False where nobody knows which
-        packs the snapshots need."""
+    def _want_repository(self, points: Sequence[str]) -> bool:
+        """The index, and the packs that the points need. False where nobody knows which those are."""
+        snapshots = {each for point in points for each in self.survey.parts[point].snapshots}
+        there = [each for each in snapshots if f"{SNAPSHOTS}{each}" in self.wanted]
+        fingerprints = [each for point in points for each in self.survey.parts[point].fingerprints]
         try:
             passwords = choose_passwords(self.vault.settings.repository_password, self.vault.secrets)
             repository = open_repository(self.vault.share, self.vault.records, passwords)
-            needs = find_needs(repository, snapshots, check=self.check)
+            needs = find_needs(repository, there, also=fingerprints, check=self.check)
         except (Damaged, RepositoryMissing, WrongPassword) as error:
             message = f"{error}; since nobody knows which packs are needed, all there are get protected"
             self._reason(f"{SHARE_CONTAINER}/{error.object or 'keys/'}", message, "share", code=error.code)
             return False
-        places = [needs.repository.index.find(blob, tree=False) for blob in blobs]
-        packs = [*needs.used_packs(), *(pack_name(place.pack) for place in places if place)]
-        for name in dict.fromkeys(packs):
+        replaced = self._replaced(needs)
+        for name in self.inventory.under(_INDEX):
+            if name not in replaced:
+                self._want(name, "", "share")
+        for name in needs.used_packs():
             self._want(f"{SHARE_CONTAINER}/{name}", "recovery points need it", "share")
         for name in needs.missing:
             self._miss(f"{SHARE_CONTAINER}/{name}", "recovery points need it", "share")
         return True
+
+    def _replaced(self, needs: Needs) -> set[str]:
+        """Index files that the keeper has replaced, and could not delete for their dates: all that is needed is named
+        by others too, whatever its journal says."""
+        files = needs.index_files.files
+        replaced = {name for name in files if f"{SHARE_CONTAINER}/{name}" in self.survey.left.deleted}
+        named = {number for name, numbers in files.items() if name not in replaced for number in numbers}
+        return {
+            f"{SHARE_CONTAINER}/{name}"
+            for name in replaced
+            if all(number in named or not needs.is_used(number) for number in files[name])
+        }
 
     def _want_journals(self) -> None:
         """Those that retention does not delete soon: with a date put off for ever it never could."""
@@ -318,12 +325,10 @@ class _Protecting:
     # --- what somebody else has done ---
 
     def _is_tampered_with(self) -> bool:
-        try:
-            left = Left.by(journals(self.vault.records))
-        except Damaged as error:
-            left = Left()
+        error = self.survey.damaged_journal
+        if error is not None:
             self._reason(f"{RECORDS_CONTAINER}/{error.object}", str(error), "lifeboat")
-        found = tampering(self.inventory, left)
+        found = tampering(self.inventory, self.survey.left)
         self.result.reasons += found
         tell_tampering(found)
         return bool(found)
@@ -415,16 +420,6 @@ class _Protecting:
     def _stop(self, reason: Json) -> None:
         self.result.stopped = True
         self.result.reasons.insert(0, reason)
-
-
-def _fingerprints(point: RecoveryPoint) -> list[bytes]:
-    """``Damaged``."""
-    try:
-        named = (point.share or {}).get("fingerprints") or {}
-        return [parse_id(blob) for blob in named.get("blobs", ())]
-    except (AttributeError, TypeError, ValueError) as error:
-        name = f"{_POINTS}{point.point}.json"
-        raise Damaged(f"{name}: its fingerprints cannot be read: {error!r}", blob=name) from error
 
 
 def _is_far(held: Held, soon: datetime) -> bool:
