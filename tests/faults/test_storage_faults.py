@@ -98,7 +98,7 @@ def _flip(store: BlobStore, name: str) -> None:
 
 
 @pytest.mark.parametrize("existing_name", ["409 BlobAlreadyExists", "403 UnauthorizedBlobOverwrite"])
-def test_a_lost_reply_of_any_put_is_no_fault_when_the_retry_is_refused_fault_38(
+def test_a_lost_reply_of_any_put_is_no_fault_when_the_retry_is_refused_faults_3_and_38(
     azurite: Azurite, share: Path, newest_restic: StockRestic, tmp_path: Path, existing_name: ExistingName
 ) -> None:
     number = 0
@@ -369,11 +369,11 @@ def test_packs_that_a_prune_took_from_under_the_run_are_noticed_before_the_snaps
 
 
 @pytest.fixture(scope="module")
-def two_servers() -> Iterator[list[BackupServer]]:
+def servers() -> Iterator[list[BackupServer]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LIFEBOAT_")}
     with ExitStack() as stack:
         servers = []
-        for _ in range(2):
+        for _ in range(3):
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-m", "tests.faults.backup_server"],
@@ -392,42 +392,42 @@ def two_servers() -> Iterator[list[BackupServer]]:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["a first backup", "a second backup"])
-def test_two_runs_at_once_both_complete_and_the_repository_is_clean_faults_15_and_39(
+def test_three_runs_at_once_all_complete_and_the_repository_is_clean_faults_15_and_39(
     vault: Vault,
     share: Path,
-    two_servers: list[BackupServer],
+    servers: list[BackupServer],
     newest_restic: StockRestic,
     tmp_path: Path,
     first: bool,
 ) -> None:
     settings = _settings(vault, share)
     if not first:
-        assert two_servers[0].run(settings) == 0
+        assert servers[0].run(settings) == 0
         change_share(share, 1)
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda server: server.run(settings), two_servers)) == [0, 0]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda server: server.run(settings), servers)) == [0, 0, 0]
     with vault.judge() as store:
         assert _findings(store) == []
         assert len(list(store.list("keys/"))) == 1
         assert list(store.list("locks/")) == []
     judge = _judge(vault, newest_restic, tmp_path / "copy")
     judge.check()
-    for number, snapshot in enumerate(judge.snapshots()[-2:]):
+    for number, snapshot in enumerate(judge.snapshots()[-3:]):
         restored = judge.restore(tmp_path / f"restored{number}", snapshot["id"]) / "site"
         assert contents(restored) == contents(share)
 
 
 def test_a_run_that_is_overtaken_just_before_its_snapshot_completes_too_fault_15(
-    vault: Vault, share: Path, two_servers: list[BackupServer]
+    vault: Vault, share: Path, servers: list[BackupServer]
 ) -> None:
     settings = _settings(vault, share)
     overtaking: list[int] = []
 
     def overtake(call: Call) -> None:
-        overtaking.append(two_servers[1].run(settings))
+        overtaking.append(servers[1].run(settings))
 
     vault.faults.call("before the 1st put under share/snapshots/", overtake)
-    assert two_servers[0].run(settings) == 0
+    assert servers[0].run(settings) == 0
     assert overtaking == [0]
     with vault.judge() as store:
         assert _findings(store) == []

@@ -137,7 +137,7 @@ def test_the_host_sends_its_own_telemetry_as_open_telemetry_and_no_chatter() -> 
 
 
 @pytest.mark.parametrize("past_due", [False, True])
-def test_the_watchdog_says_that_it_is_alive_and_how_old_the_share_is(
+def test_the_watchdog_says_that_it_is_alive_and_how_old_the_share_is_fault_18(
     app: Path, settings: pytest.MonkeyPatch, exported: Exported, past_due: bool
 ) -> None:
     """Fault 18: a timer that was missed fires once, past due, and does what it always does."""

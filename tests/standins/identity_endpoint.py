@@ -19,7 +19,6 @@ from urllib.parse import parse_qs, urlsplit
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT_ID = "99999999-8888-7777-6666-555555555555"
-_LIFETIME_SECONDS = 3600
 
 
 @dataclass
@@ -29,6 +28,10 @@ class IdentityEndpoint:
     port: int
     secret: str
     asked: list[str] = field(default_factory=list)
+    lifetime_seconds: int = 3600
+    """How long a token that is made from now on is good."""
+    failures: int = 0
+    """How many of the next requests are answered with 500."""
 
     def environment(self) -> dict[str, str]:
         """What the platform sets for an app with a user-assigned identity."""
@@ -39,7 +42,7 @@ class IdentityEndpoint:
         }
 
 
-def mint_token(resource: str) -> str:
+def mint_token(resource: str, lifetime_seconds: int = 3600) -> str:
     """A token for ``resource`` as Entra ID shapes it, without a signature."""
     now = int(time.time())
     claims = {
@@ -47,7 +50,7 @@ def mint_token(resource: str) -> str:
         "iss": f"https://sts.windows.net/{TENANT}/",
         "iat": now - 60,
         "nbf": now - 60,
-        "exp": now + _LIFETIME_SECONDS,
+        "exp": now + lifetime_seconds,
         "appid": CLIENT_ID,
         "oid": "00000000-aaaa-bbbb-cccc-000000000000",
         "tid": TENANT,
@@ -72,10 +75,13 @@ def running_identity_endpoint() -> Iterator[IdentityEndpoint]:
                 self._answer(401, {"statusCode": 401, "message": "the identity header is wrong"})
             elif query.get("client_id", [CLIENT_ID])[0] != CLIENT_ID:
                 self._answer(400, {"statusCode": 400, "message": "no such user-assigned identity"})
+            elif endpoint.failures:
+                endpoint.failures -= 1
+                self._answer(500, {"statusCode": 500, "message": "declared by a test"})
             else:
                 endpoint.asked.append(resource)
-                expires = str(int(time.time()) + _LIFETIME_SECONDS)
-                token = {"access_token": mint_token(resource), "expires_on": expires}
+                expires = str(int(time.time()) + endpoint.lifetime_seconds)
+                token = {"access_token": mint_token(resource, endpoint.lifetime_seconds), "expires_on": expires}
                 self._answer(200, {**token, "resource": resource, "token_type": "Bearer", "client_id": CLIENT_ID})
 
         def _answer(self, status: int, content: dict[str, object]) -> None:

@@ -156,7 +156,7 @@ def _empty(command: CommandLine, keep: int = 0) -> None:
         shutil.rmtree(path)
 
 
-def test_an_empty_share_at_the_first_run_has_failed(lifeboat_in: CommandLine) -> None:
+def test_an_empty_share_at_the_first_run_has_failed_fault_25(lifeboat_in: CommandLine) -> None:
     _empty(lifeboat_in)
 
     answer = lifeboat_in("backup")
@@ -167,7 +167,7 @@ def test_an_empty_share_at_the_first_run_has_failed(lifeboat_in: CommandLine) ->
 
 
 @pytest.mark.parametrize(("left", "code"), [(0, 1), (4, 1), (5, 0), (9, 0)])
-def test_losing_more_than_the_allowed_part_has_failed_and_the_snapshot_is_kept(
+def test_losing_more_than_the_allowed_part_has_failed_and_the_snapshot_is_kept_fault_25(
     lifeboat_in: CommandLine, left: int, code: int
 ) -> None:
     lifeboat_in("backup")
@@ -231,7 +231,7 @@ def test_what_was_accepted_in_a_partial_run_is_the_baseline_too(lifeboat_in: Com
     assert lifeboat_in("backup").code == 0
 
 
-def test_a_suspect_snapshot_is_nobody_s_parent(lifeboat_in: CommandLine) -> None:
+def test_a_suspect_snapshot_is_nobody_s_parent_fault_25(lifeboat_in: CommandLine) -> None:
     good = lifeboat_in("backup")
     aside = lifeboat_in.share.with_name("aside")
     shutil.move(lifeboat_in.share, aside)

@@ -349,7 +349,7 @@ def test_a_lock_of_somebody_else_is_11_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("path", ["nowhere", "a-file"])
-def test_a_folder_that_is_none_is_a_failed_point(lifeboat_in: CommandLine, path: str) -> None:
+def test_a_folder_that_is_none_is_a_failed_point_fault_25(lifeboat_in: CommandLine, path: str) -> None:
     (lifeboat_in.share / "a-file").write_text("no folder")
     lifeboat_in.set(SHARE_URL=(lifeboat_in.share / path).as_uri())
 

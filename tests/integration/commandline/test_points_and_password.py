@@ -40,7 +40,7 @@ def test_a_record_that_cannot_be_read_is_listed_as_damaged(lifeboat_in: CommandL
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"null", b'"text"', b'{"version": 99}', b'{"version": "1"}', b'{"version": 1}', b"\xff\xfe"]
 )
-def test_whatever_a_damaged_record_holds_the_others_are_told(
+def test_whatever_a_damaged_record_holds_the_others_are_told_faults_7_and_34(
     lifeboat_in: CommandLine, vault: Vault, body: bytes
 ) -> None:
     """Fault 7, and 34: anybody who may add a blob may add garbage."""

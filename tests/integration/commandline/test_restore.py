@@ -117,7 +117,7 @@ def test_an_interrupted_restore_is_simply_run_again(lifeboat_in: CommandLine, va
 
 
 @pytest.mark.parametrize("damage", ["flipped", "gone", "cut"])
-def test_a_damaged_pack_costs_only_the_files_that_need_it(
+def test_a_damaged_pack_costs_only_the_files_that_need_it_faults_5_6_and_8(
     lifeboat_in: CommandLine, vault: Vault, target: Path, damage: str
 ) -> None:
     """Faults 5, 6, 8."""

@@ -73,7 +73,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_cut_in_the_middle_of_a_file_goes_on_where_it_was(samba: Samba, sql: Path) -> None:
+def test_a_cut_in_the_middle_of_a_file_goes_on_where_it_was_fault_20(samba: Samba, sql: Path) -> None:
     """Fault 20."""
     (sql / "a.bak").write_bytes(CONTENT)
     with Relay(samba.port, cut_after=(4_000_000, 9_500_000)) as relay, behind(relay) as folder:
@@ -150,7 +150,9 @@ def test_a_server_that_goes_away_does_not_hide_why_writing_ended(samba: Samba, s
     assert "a.bak" not in names(sql)
 
 
-def test_a_full_disk_is_told_and_nothing_is_left(samba: Samba, sql: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_nothing_is_left_fault_35(
+    samba: Samba, sql: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server's answer is made up; the file is on a real one."""
     with opened(samba) as folder:
         take = folder._client.open_writer

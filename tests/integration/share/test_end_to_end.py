@@ -145,7 +145,7 @@ def test_shards_side_by_side_over_smb(site: Site, newest_restic: StockRestic, tm
     assert contents(repository.restore(tmp_path / "restored") / site.name) == contents(site.folder)
 
 
-def test_names_that_differ_in_case_only(site: Site, newest_restic: StockRestic, tmp_path: Path) -> None:
+def test_names_that_differ_in_case_only_fault_23(site: Site, newest_restic: StockRestic, tmp_path: Path) -> None:
     """Fault 23: a file server of Unix may hold them; each keeps its own content."""
     site.put("Readme.md", b"same length 1")
     site.put("README.md", b"same length 2")
@@ -158,7 +158,7 @@ def test_names_that_differ_in_case_only(site: Site, newest_restic: StockRestic, 
     assert contents(repository.restore(tmp_path / "restored") / site.name) == contents(site.folder)
 
 
-def test_files_that_the_user_may_not_read_make_the_point_partial(site: Site) -> None:
+def test_files_that_the_user_may_not_read_make_the_point_partial_fault_24(site: Site) -> None:
     """Fault 24: on ``limited`` the server acts as ``nobody``, so that modes deny."""
     site.put("open/fine.txt", b"fine").chmod(0o644)
     site.put("open/denied.txt", b"denied").chmod(0o000)

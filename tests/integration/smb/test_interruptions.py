@@ -63,7 +63,7 @@ def test_a_cut_in_the_middle_of_small_files(configuration: str, after: int, plac
 
 
 @BOTH
-def test_a_cut_in_the_middle_of_a_file_goes_on_where_it_was(
+def test_a_cut_in_the_middle_of_a_file_goes_on_where_it_was_fault_20(
     configuration: str, place_on: Callable[[str], Place]
 ) -> None:
     """Fault 20."""
@@ -79,7 +79,7 @@ def test_a_cut_in_the_middle_of_a_file_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("change", ["content", "replaced", "size", "gone"])
-def test_a_file_that_changed_while_the_connection_was_lost_is_not_joined_from_two_states(
+def test_a_file_that_changed_while_the_line_was_cut_is_not_joined_from_two_states_faults_20_and_21(
     place: Place, change: str
 ) -> None:
     """Faults 20 and 21."""

@@ -146,7 +146,7 @@ def test_a_file_under_an_oplock_is_read(place: Place) -> None:
     assert isinstance(outcome, FileRead)
 
 
-def test_a_file_that_another_keeps_for_itself_is_unreadable_and_says_why(place: Place) -> None:
+def test_a_file_that_another_keeps_for_itself_is_unreadable_and_says_why_fault_22(place: Place) -> None:
     place.put("x", b"content")
     place.put("y", b"other")
     with second_client(place) as tree:

@@ -83,7 +83,7 @@ def test_the_endpoint_may_be_the_root_of_the_share(place: Place) -> None:
 
 
 @pytest.mark.parametrize("hint", [0, 1, 7, 99, 70_000])
-def test_the_content_is_that_of_the_file_whatever_size_the_listing_showed(place: Place, hint: int) -> None:
+def test_the_content_is_that_of_the_file_whatever_size_the_listing_showed_fault_40(place: Place, hint: int) -> None:
     place.put("x", b"7 bytes")
     place.put("empty", b"")
     big = random.Random(1).randbytes(300_000)
@@ -182,7 +182,7 @@ def descriptor(mask: int) -> bytes:
     return head + b"".join(offset.to_bytes(4, "little") for offset in offsets) + administrators * 2 + acl
 
 
-def test_what_vanished_is_unreadable_and_says_so(place: Place) -> None:
+def test_what_vanished_is_unreadable_and_says_so_fault_22(place: Place) -> None:
     place.put("there", b"1")
     with place.client() as client:
         outcomes = read(client, {"gone": 5, "no folder/gone": 5, "there": 1})
@@ -323,7 +323,7 @@ def test_stat_tells_what_is_there(place: Place) -> None:
         assert client.stat("no/such") is None
 
 
-def test_a_link_out_of_the_share_is_not_followed(place: Place, tmp_path: Path) -> None:
+def test_a_link_out_of_the_share_is_not_followed_fault_23(place: Place, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("secret")
     (place.folder / "link").symlink_to(tmp_path / "outside")
     with place.client() as client:

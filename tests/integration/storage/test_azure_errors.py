@@ -41,13 +41,13 @@ def test_a_server_that_does_not_answer_may_be_tried_again_and_names_its_setting(
     assert "LIFEBOAT_VAULT_URL" in error.value.remedy
 
 
-def test_a_server_that_speaks_no_tls_is_unavailable(azurite: Azurite) -> None:
+def test_a_server_that_speaks_no_tls_is_unavailable_fault_10(azurite: Azurite) -> None:
     with _open(azurite.url("account").replace("http:", "https:")) as store, pytest.raises(StorageUnavailable) as error:
         store.get("a")
     assert "TLS" in error.value.remedy
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(
+def test_a_certificate_that_nobody_vouches_for_is_refused_fault_10(
     azurite_https: Azurite, clean_environment: pytest.MonkeyPatch
 ) -> None:
     with _open(azurite_https.url("account")) as store, pytest.raises(StorageUnavailable) as error:
@@ -179,7 +179,7 @@ def test_fault_38_a_put_that_is_forbidden_and_was_not_done_stays_forbidden(vault
         store.put("data/pack", b"pack")
 
 
-def test_a_put_that_was_cut_in_the_middle_leaves_nothing_and_is_done_again(vault: Vault) -> None:
+def test_a_put_that_was_cut_in_the_middle_leaves_nothing_and_is_done_again_fault_4(vault: Vault) -> None:
     vault.faults.add("cut the 1st put after 100000 bytes")
     with vault.store() as store:
         pack = bytes(1 << 20)
@@ -189,7 +189,7 @@ def test_a_put_that_was_cut_in_the_middle_leaves_nothing_and_is_done_again(vault
         assert RetryingStore(store).put("data/pack", pack) is True
 
 
-def test_a_get_that_was_cut_in_the_middle_never_yields_a_part(vault: Vault) -> None:
+def test_a_get_that_was_cut_in_the_middle_never_yields_a_part_fault_5(vault: Vault) -> None:
     with vault.store() as store:
         store.put("data/pack", bytes(1 << 20))
         vault.faults.add("cut the reply of every get after 1000 bytes")

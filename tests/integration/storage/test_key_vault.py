@@ -209,7 +209,9 @@ def test_a_certificate_that_is_not_trusted_is_said(
     assert not isinstance(error.value, StorageUnavailable)
 
 
-def test_a_name_that_no_dns_knows_is_said(identity: IdentityEndpoint, clean_environment: pytest.MonkeyPatch) -> None:
+def test_a_name_that_no_dns_knows_is_said_fault_10(
+    identity: IdentityEndpoint, clean_environment: pytest.MonkeyPatch
+) -> None:
     clean_environment.setenv("NO_PROXY", "*")
     with (
         KeyVaultSecrets.open("https://no-such-vault.invalid", open_credential()) as unknown,

@@ -67,7 +67,9 @@ def test_a_file_that_cannot_be_opened_is_listed_with_its_reason(
     assert bench.contents(joined["snapshot"]).keys() == share.files.keys() - {path}
 
 
-def test_a_folder_that_is_refused_is_listed_and_what_lies_beside_it_is_kept(bench: Bench, share: MemoryShare) -> None:
+def test_a_folder_that_is_refused_is_listed_and_what_lies_beside_it_is_kept_fault_24(
+    bench: Bench, share: MemoryShare
+) -> None:
     share.refuse("site1/wwwroot")
 
     joined = bench.back_up(share.open)
@@ -78,7 +80,7 @@ def test_a_folder_that_is_refused_is_listed_and_what_lies_beside_it_is_kept(benc
     assert "site1/empty.txt" in kept
 
 
-def test_a_file_that_goes_between_the_listing_and_its_open_is_listed_as_vanished(
+def test_a_file_that_goes_between_the_listing_and_its_open_is_listed_as_vanished_fault_22(
     bench: Bench, share: MemoryShare
 ) -> None:
     share.before_reading("top.txt", lambda: share.remove("top.txt"))
@@ -97,7 +99,7 @@ def test_a_big_file_that_can_be_read_no_further_is_not_kept_in_part(bench: Bench
     assert "site0/big.log" not in bench.contents(joined["snapshot"])
 
 
-def test_a_big_file_that_changes_while_it_is_read_is_listed(bench: Bench, share: MemoryShare) -> None:
+def test_a_big_file_that_changes_while_it_is_read_is_listed_fault_21(bench: Bench, share: MemoryShare) -> None:
     share.change_while_read("site0/big.log", b"other" * 900_000)
 
     joined = bench.back_up(share.open)
@@ -127,7 +129,7 @@ def test_a_file_that_grew_above_the_limit_for_small_ones_is_read_as_a_big_one(be
     assert bench.nodes(joined["snapshot"])["grows.txt"]["size"] == 2_000_000
 
 
-def test_a_listing_with_an_old_size_does_not_cut_the_file(bench: Bench, share: MemoryShare) -> None:
+def test_a_listing_with_an_old_size_does_not_cut_the_file_fault_40(bench: Bench, share: MemoryShare) -> None:
     """Fault 40: the listing shows an open file's old size."""
     share.put("open.log", b"first line\n")
     share.put("open.log", b"first line\nsecond line\n", listing="stale")
@@ -150,7 +152,7 @@ def test_a_denied_descriptor_is_said_and_the_content_kept(bench: Bench, share: M
     assert "windows.security_descriptor" not in bench.nodes(joined["snapshot"])[path]["generic_attributes"]
 
 
-def test_links_and_mount_points_are_named_and_never_followed(bench: Bench, share: MemoryShare) -> None:
+def test_links_and_mount_points_are_named_and_never_followed_fault_23(bench: Bench, share: MemoryShare) -> None:
     share.link("site0/to-everything")
 
     joined = bench.back_up(share.open)

@@ -117,7 +117,7 @@ def test_a_folder_whose_descriptor_changed_is_written_anew_without_reading_a_fil
 
 @pytest.mark.parametrize("shards", [1, 2])
 @pytest.mark.parametrize("path", ["site1/wwwroot/page2.html", "site0/big.log"])
-def test_a_stale_listing_is_noticed_by_a_run_that_looks(
+def test_a_stale_listing_is_noticed_by_a_run_that_looks_fault_40(
     bench: Bench, share: MemoryShare, first: str, path: str, shards: int
 ) -> None:
     share.put(path, share.files[path].data[::-1] + b"and more", listing="stale")
@@ -159,7 +159,7 @@ def test_a_file_that_a_look_cannot_open_is_unreadable(bench: Bench, share: Memor
 
 
 @pytest.mark.parametrize("gone", ["all", "data", "trees"])
-def test_files_whose_pack_is_gone_are_read_and_stored_anew(
+def test_files_whose_pack_is_gone_are_read_and_stored_anew_fault_41(
     bench: Bench, share: MemoryShare, first: str, gone: str
 ) -> None:
     """Fault 41: an index that outlives its pack."""

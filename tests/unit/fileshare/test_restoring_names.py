@@ -72,7 +72,7 @@ def _everything(folder: Path) -> set[str]:
 @pytest.mark.parametrize("include", [(), ("**",)], ids=["all", "include"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
 @pytest.mark.parametrize("name", EVIL)
-def test_nothing_is_written_outside_the_target(
+def test_nothing_is_written_outside_the_target_fault_37(
     bench: Bench, tmp_path: Path, name: bytes, kind: str, include: tuple[str, ...]
 ) -> None:
     blob = _content(bench, b"evil")
@@ -94,7 +94,7 @@ def test_nothing_is_written_outside_the_target(
     assert [reason["code"] for reason in result.reasons] == ["unsafe-name"]
 
 
-def test_a_link_in_the_repository_is_not_made(bench: Bench, tmp_path: Path) -> None:
+def test_a_link_in_the_repository_is_not_made_fault_37(bench: Bench, tmp_path: Path) -> None:
     blob = _content(bench, b"evil")
     fields = {
         "name": quote(b"way-out"), "type": "symlink", "mode": 0o777 | 1 << 27, "mtime": "2026-01-01T00:00:00Z",

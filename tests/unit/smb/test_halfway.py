@@ -339,7 +339,7 @@ def test_a_write_without_the_right_to_owners_keeps_the_dacl_and_says_so() -> Non
     done(server)
 
 
-def test_a_full_disk_leaves_no_temporary_file() -> None:
+def test_a_full_disk_leaves_no_temporary_file_fault_35() -> None:
     removed: list[str] = []
 
     def script(request: Request) -> Answer | None:
