@@ -325,7 +325,7 @@ def flood(count: int, **fields: Any) -> list[Candidate]:
         {},
     ],
 )
-def test_thousands_of_tiny_points_push_no_good_one_out(components: dict[str, Any]) -> None:
+def test_thousands_of_tiny_points_push_no_good_one_out_fault_34(components: dict[str, Any]) -> None:
     good = daily(100)
 
     decision = kept_of([*good, *flood(3000, components=components)])

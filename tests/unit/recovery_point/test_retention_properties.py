@@ -142,7 +142,7 @@ def _is_kept(points: Sequence[Candidate], decision: Decision) -> list[Candidate]
 
 @given(st.data(), histories(odd=False), policies)
 @settings(max_examples=100, deadline=None)
-def test_garbage_pushes_out_no_point_that_is_kept_without_it(
+def test_garbage_pushes_out_no_point_that_is_kept_without_it_fault_34(
     data: st.DataObject, history: tuple[list[Candidate], Server], policy: KeepingSettings
 ) -> None:
     """Fault 34."""
