@@ -300,14 +300,16 @@ class _Pruning:
         if self.result.dry_run:
             self.result.bytes_repacked = plan.bytes_repacked
             deletions.delete((f"{_SHARE}{name}" for name in plan.rewrite_indexes), self.current)
-            self._mark(plan.remove_packs | plan.unindexed, restores=())
+            self._mark(plan.remove_packs | plan.unindexed)
             return
         change = carry_out(self.repository, plan, check=self.check)
         self.result.bytes_repacked = change.bytes_repacked
         self.result.notes += [f"{name} stays as it is: {why}" for name, why in change.damaged.items()]
-        deletes = tuple(f"{_SHARE}{name}" for name in change.obsolete_indexes)
-        self._mark(change.marked, restores=plan.rescued, deletes=deletes)
-        deletions.delete(deletes, self.current)
+        needed = {name for name in plan.used_packs if name not in change.marked}
+        indexes = (name.removeprefix(_SHARE) for name in self.survey.inventory.under(f"{_SHARE}index/"))
+        needed |= {name for name in indexes if name not in change.obsolete_indexes}
+        self._mark(change.marked, restores=needed, deletes=change.obsolete_indexes)
+        deletions.delete((f"{_SHARE}{name}" for name in change.obsolete_indexes), self.current)
 
     def _fingerprints(self) -> Iterator[str]:
         """Of the points that stay."""
@@ -315,14 +317,15 @@ class _Pruning:
             if name not in self.result.points_removed:
                 yield from parts.fingerprints
 
-    def _mark(self, packs: Collection[str], *, restores: Collection[str], deletes: tuple[str, ...] = ()) -> None:
-        """Packs that are to go when their waiting time is over, and those that are needed again."""
-        marks = [f"{_SHARE}{name}" for name in packs]
+    def _mark(self, packs: Collection[str], *, restores: Collection[str] = (), deletes: Collection[str] = ()) -> None:
+        """Packs that are to go when their waiting time is over, index files that go at once, and what an earlier prune
+        wanted to go and is needed again: a date kept an index file, and a backup has relied on it."""
+        marks, again = (f"{_SHARE}{name}" for name in packs), (f"{_SHARE}{name}" for name in restores)
         journal = Journal(
             self.now,
-            deletes=deletes,
+            deletes=tuple(f"{_SHARE}{name}" for name in deletes),
             marks=tuple(name for name in marks if name not in self.left.marked),
-            restores=tuple(f"{_SHARE}{name}" for name in restores if f"{_SHARE}{name}" in self.left.marked),
+            restores=tuple(name for name in again if name in self.left),
         )
         self._announce(journal)
 

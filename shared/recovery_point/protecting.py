@@ -27,10 +27,10 @@ from shared.errors import (
     StorageUnavailable,
     WrongPassword,
 )
-from shared.recovery_point import journal
 from shared.recovery_point.deleting import container_of
 from shared.recovery_point.inventory import Held, Inventory, is_same
-from shared.recovery_point.journal import Left, journals
+from shared.recovery_point.journal import PREFIX as JOURNALS_PREFIX
+from shared.recovery_point.journal import Journal, Left, journals, put_journal
 from shared.recovery_point.leftovers import RECORDS_KEPT_FOR
 from shared.recovery_point.survey import BLOBS, POINTS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
@@ -55,7 +55,7 @@ _KEYS = f"{SHARE_CONTAINER}/keys/"
 _INDEX = f"{SHARE_CONTAINER}/index/"
 _PACKS = f"{SHARE_CONTAINER}/data/"
 _ELECTIONS = f"{RECORDS_CONTAINER}/init"
-_JOURNALS = f"{RECORDS_CONTAINER}/{journal.PREFIX}"
+_JOURNALS = f"{RECORDS_CONTAINER}/{JOURNALS_PREFIX}"
 _PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
 _COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", f"{RECORDS_CONTAINER}/runs/", _PREFLIGHT)
 """What is deleted without a journal."""
@@ -207,12 +207,20 @@ class _Protecting:
         tampered_with = self._is_tampered_with()
         kept = self._kept()
         self._choose(kept or list(self.survey.points), all_known=kept is not None and not tampered_with)
+        self._announce()
         self.check()
         self.result.blobs = len(self.wanted)
         self.result.bytes = sum(held.size_bytes for held in self.wanted.values())
         now = self._now()
         if now is not None:
             self._extend(now)
+
+    def _announce(self) -> None:
+        """What the keeper wanted to delete, a date kept, and is needed again: a backup has relied on it. Nobody is to
+        take it for deleted, 'undelete' least of all."""
+        again = tuple(name for name in self.wanted if name in self.survey.left)
+        if again:
+            put_journal(self.vault.records, Journal(self.clock(), restores=again))
 
     # --- what is needed ---
 
