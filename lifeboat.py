@@ -86,9 +86,10 @@ def backup(
     )
     with progress(meter, quiet=as_json):
         point = run.run()
+    found = run.verification.reasons if run.verification else []
     answer = {
         "status": point.status,
-        "reasons": point.reasons,
+        "reasons": [*point.reasons, *found],
         "point": point.point,
         "snapshot": point.snapshot,
         "requested": point.requested,
@@ -101,6 +102,7 @@ def backup(
     }
     if not as_json:
         telling.backup(point)
+        telling.reasons(found)
     return _answer(answer, as_json)
 
 

@@ -111,7 +111,9 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "backups": Attribute(int, "backups of it that the point adds"),
     "why": Attribute(str, "what broke the chain"),
     "rotated": Attribute(str, "users whose passwords changed, separated by commas"),
-    "rto_seconds": Attribute(float, "from the first byte fetched to the last database ONLINE; 0: none came back", "s"),
+    "rto_seconds": Attribute(
+        float, "measured: databases until ONLINE, the share's sample, secrets; 0: none came back", "s"
+    ),
     "databases": Attribute(int, "databases drilled"),
     "findings": Attribute(int, "things that are damaged"),
     "code": Attribute(str, "reason code of what went wrong"),
@@ -135,7 +137,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     ),
     "drill_age_seconds": Attribute(float, "of the last drill; left out: there was none", "s"),
     "drill_status": Attribute(str, "ok, partial or failed: of the last drill"),
-    "drill_overdue": Attribute(bool, "drills are configured, and the last one is older than two of its periods"),
+    "drill_overdue": Attribute(bool, "something can be drilled, and the last drill is older than two of its periods"),
     "added_week_bytes": Attribute(int, "added to the vault within the last seven days", "By"),
     "added_week_before_bytes": Attribute(int, "the same of the seven days before", "By"),
     "growth_ratio": Attribute(float, "the one divided by the other; left out: nothing was added the week before"),

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -35,12 +36,19 @@ SETTINGS = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+Change = tuple[Any, ...]
 CALLS = st.integers(1, 60)
 NAMES = st.sampled_from([f"site{number % 2}/file{number}" for number in range(8)] + ["top", "deep/er/still"])
-CONTENTS = st.one_of(
-    st.binary(max_size=40),
-    st.tuples(st.binary(min_size=1, max_size=8), st.integers(1, 20_000)).map(lambda each: each[0] * each[1]),
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), NAMES, st.sampled_from([0, 1, 1, 30, 3000])),
+        st.tuples(st.just("delete"), NAMES),
+        st.tuples(st.just("rename"), NAMES, NAMES),
+    ),
+    min_size=1,
+    max_size=5,
 )
+"""What happens to the share before a run; a file that is written never holds what it held before, but for none."""
 FAULTS = st.sampled_from(
     [
         "lose the reply of the {}th put",
@@ -73,53 +81,38 @@ class Runs(RuleBasedStateMachine):
         self.share.mkdir(parents=True)
         self.vault = Vault(self.folder / "vault")
         self.points: dict[str, dict[str, bytes]] = {}
-        self.restores = itertools.count()
+        self.numbers = itertools.count()
+        self._change([("write", f"site{number}/file{number}", 500 * number) for number in range(2)])
 
-    # --- the share ---
-
-    @rule(name=NAMES, content=CONTENTS)
-    def write(self, name: str, content: bytes) -> None:
-        path = self.share / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-
-    @rule(name=NAMES)
-    def delete(self, name: str) -> None:
-        (self.share / name).unlink(missing_ok=True)
-
-    @rule(name=NAMES, new=NAMES)
-    def rename(self, name: str, new: str) -> None:
-        if (self.share / name).exists():
-            (self.share / new).parent.mkdir(parents=True, exist_ok=True)
-            (self.share / name).rename(self.share / new)
-
-    # --- runs ---
-
-    @rule(workers=st.sampled_from([1, 1, 3]))
-    def back_up(self, workers: int) -> None:
+    @rule(changes=CHANGES, workers=st.sampled_from([1, 1, 3]))
+    def back_up(self, changes: list[Change], workers: int) -> None:
         """Without a fault a run is complete, whatever came before it."""
+        self._change(changes)
         self._run(workers)
         assert len(self.points) == self.known + 1
 
-    @rule(fault=FAULTS, call=CALLS)
-    def back_up_with_a_fault(self, fault: str, call: int) -> None:
+    @rule(changes=CHANGES, fault=FAULTS, call=CALLS)
+    def back_up_with_a_fault(self, changes: list[Change], fault: str, call: int) -> None:
+        self._change(changes)
         self.vault.faults.add(fault.format(call))
         try:
             self._run()
         finally:
             self.vault.faults.clear()
 
-    @rule(call=CALLS)
-    def kill_a_backup(self, call: int) -> None:
+    @rule(changes=CHANGES, call=CALLS)
+    def kill_a_backup(self, changes: list[Change], call: int) -> None:
+        self._change(changes)
         self.vault.before = StopAtCall(call)
         try:
             self._run()
         finally:
             self.vault.before = lambda kind, name: None
 
-    @rule(call=CALLS)
-    def overtake_a_backup(self, call: int) -> None:
+    @rule(changes=CHANGES, call=CALLS)
+    def overtake_a_backup(self, changes: list[Change], call: int) -> None:
         """Before that call of the one, another whole backup is made."""
+        self._change(changes)
         once = threading.Lock()
 
         def overtake(call: Call) -> None:
@@ -144,6 +137,18 @@ class Runs(RuleBasedStateMachine):
         finally:
             shutil.rmtree(self.folder)
 
+    def _change(self, changes: list[Change]) -> None:
+        for kind, name, *more in changes:
+            path = self.share / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "write":
+                path.write_bytes(b"%06d " % next(self.numbers) * int(more[0]))
+            elif kind == "delete":
+                path.unlink(missing_ok=True)
+            elif path.exists():
+                (self.share / more[0]).parent.mkdir(parents=True, exist_ok=True)
+                path.rename(self.share / more[0])
+
     def _run(self, workers: int = 1) -> None:
         """A backup, however it ends. Each point that is complete now and was not there before is of the share as it
         is."""
@@ -161,7 +166,7 @@ class Runs(RuleBasedStateMachine):
         self.points |= dict.fromkeys(new, contents(self.share))
 
     def _compare(self, point: str) -> None:
-        target = self.folder / f"restored{next(self.restores)}"
+        target = self.folder / f"restored{next(self.numbers)}"
         result = restore(FolderVault(self.vault.folder), target, point).result
         assert (result.status, result.reasons) == ("complete", [])
         assert contents(target) == self.points[point]
