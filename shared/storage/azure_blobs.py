@@ -21,6 +21,7 @@ from shared.errors import (
     BlobProtected,
     ContainerMissing,
     CopyRefused,
+    Damaged,
     SettingsError,
     StorageError,
     StorageForbidden,
@@ -46,6 +47,9 @@ FIRST_COPY_VERSION = "2020-04-08"
 FIRST_VERSIONS_VERSION = "2020-06-12"
 """The first version of the protocol with versions and immutability policies; an earlier one may take what is meant for
 a version as meant for the blob."""
+
+LARGEST_WHOLE_BYTES = 512 << 20
+"""What is read of a blob when all of it is asked for. Packs are far smaller, and so are index files and records."""
 
 LARGEST_STREAM_BYTES = 256 << 20
 """What of a previous version goes through our memory where the service cannot copy it."""
@@ -165,7 +169,7 @@ class AzureBlobStore:
             return self._compare(name, body, refusal)
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """See ``BlobStore.get``: one GET, for an empty blob two."""
+        """See ``BlobStore.get``: one GET."""
         return self._read(name, None, offset, length)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
@@ -272,7 +276,7 @@ class AzureBlobStore:
                 yield from sorted(versions, key=lambda version: version.version or "")
 
     def get_version(self, name: str, version: str, offset: int = 0, length: int | None = None) -> bytes:
-        """See ``VersionedStore.get_version``: one GET, for an empty version two."""
+        """See ``VersionedStore.get_version``: one GET."""
         return self._read(name, version, offset, length)
 
     def protect(self, name: str, until: datetime) -> None:
@@ -351,19 +355,27 @@ class AzureBlobStore:
         with self._where.errors("get", name):
             from azure.core.exceptions import HttpResponseError
 
-            whole = offset == 0 and length is None
+            most = LARGEST_WHOLE_BYTES + 1 if length is None else length
             try:
                 blob = self._client.get_blob_client(name, version_id=version)
                 if length == 0:
                     blob.get_blob_properties()
                     return b""
-                body = _Pieces()
-                blob.download_blob(None if whole else offset, length).readinto(cast("IO[bytes]", body))
-                return body.joined()
+                pieces = _Pieces()
+                blob.download_blob(offset, most).readinto(cast("IO[bytes]", pieces))
+                body = pieces.joined()
             except HttpResponseError as error:
                 if error.status_code == 416:
                     return b""
                 raise
+        if length is None and len(body) > LARGEST_WHOLE_BYTES:
+            raise Damaged(
+                f"{self._where.of(name)} is longer than anything that Lifeboat or restic reads as a whole "
+                f"({LARGEST_WHOLE_BYTES >> 20} MiB)",
+                remedy="Find out who has put it there; 'undelete' brings back what it was.",
+                blob=name,
+            )
+        return body
 
     def _compare_length(self, name: str, size_bytes: int, refusal: StorageError) -> bool:
         """As ``_compare`` for a copy, of which only the length is known here.

@@ -43,7 +43,8 @@ class BlobStore(Protocol):
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """``length`` bytes from ``offset``, or all to the end. Shorter only where the blob ends earlier.
 
-        ``BlobNotFound`` if there is no such blob.
+        ``BlobNotFound`` if there is no such blob; ``Damaged`` where all is asked for of one that is longer than
+        anything that is read so.
         """
         ...
 

@@ -10,6 +10,7 @@ import pytest
 from shared.errors import (
     BlobExists,
     ContainerMissing,
+    Damaged,
     SettingsError,
     StorageError,
     StorageForbidden,
@@ -248,3 +249,17 @@ def _call(store: AzureBlobStore, kind: str) -> None:
         "delete": lambda: store.delete("locks/a"),
     }
     calls[kind]()
+
+
+def test_a_blob_that_is_absurdly_long_is_damage_and_never_in_memory(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.storage.azure_blobs.LARGEST_WHOLE_BYTES", 1000)
+    with vault.store() as store:
+        store.put("fits", b"x" * 1000)
+        store.put("index/huge", b"x" * 5_000)
+        assert store.get("fits") == b"x" * 1000
+        with pytest.raises(Damaged) as caught:
+            store.get("index/huge")
+        assert caught.value.object == "index/huge"
+        assert len(store.get("index/huge", 0, 4_000)) == 4_000
