@@ -1,7 +1,8 @@
 """Random runs from a seed: files change, backups are made, killed, hit by faults and overtaken; a model remembers what
 was acknowledged, and every point of it must come back byte for byte. Stock restic judges each example at its end.
 
-``LIFEBOAT_TEST_EXAMPLES=500`` runs more examples, different ones each time; without it they are always the same.
+``LIFEBOAT_TEST_EXAMPLES=500`` runs more examples, different ones each time, and makes one that fails short; without it
+they are always the same, and one that fails is shown as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -34,6 +35,7 @@ SETTINGS = settings(
     deadline=None,
     derandomize=not MORE,
     database=None,
+    phases=[Phase.generate, Phase.shrink] if MORE else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 Change = tuple[Any, ...]
