@@ -97,7 +97,7 @@ class RetryingStore:
                 return result
 
     def _patience(self) -> _Patience:
-        return _Patience(self, self._clock() + self._limit_now, self._first)
+        return _Patience(self, self._clock(), self._first)
 
     def _wait(self, error: StorageUnavailable, seconds: float) -> None:
         if self._on_retry:
@@ -134,15 +134,17 @@ class RetryingVersions(RetryingStore):
 class _Patience:
     """The waits of one call."""
 
-    def __init__(self, store: RetryingStore, deadline: float, step: float) -> None:
-        self._store, self._deadline, self._step = store, deadline, step
+    def __init__(self, store: RetryingStore, began: float, step: float) -> None:
+        self._store, self._began, self._step = store, began, step
 
     def wait(self, error: StorageUnavailable) -> None:
         """Sleep before the next try, or raise ``error`` when there is no time for one."""
         store = self._store
+        if error.retry_after_seconds is not None:
+            store._limit_now = store._limit  # who names a time has answered
         seconds = self._step * (0.5 + store._chance() / 2)
         seconds = max(seconds, error.retry_after_seconds or 0)
-        if store._clock() + seconds > self._deadline:
+        if store._clock() + seconds > self._began + store._limit_now:
             raise error
         self._step = min(self._step * 2, store._longest)
         store._wait(error, seconds)

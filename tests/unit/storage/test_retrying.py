@@ -118,6 +118,16 @@ def test_a_wish_beyond_the_limit_ends_the_call_at_once() -> None:
     assert clock.waits == []
 
 
+def test_who_has_never_answered_is_given_up_soon_and_who_asks_for_patience_has_answered() -> None:
+    clock = Clock()
+    with pytest.raises(StorageUnavailable):
+        retrying(Scripted(busy(), busy(), busy()), clock, first_limit_seconds=1).stat("a")
+    assert clock.waits == [0.5]
+    clock = Clock()
+    retrying(Scripted(busy(11), busy(11)), clock, first_limit_seconds=1).stat("a")
+    assert clock.waits == [11, 11]
+
+
 @pytest.mark.parametrize(
     "error", [StorageForbidden("no"), ContainerMissing("no"), BlobExists("no"), BlobNotFound("no")]
 )
