@@ -86,8 +86,22 @@ def busy(retry_after: float | None = None) -> StorageUnavailable:
     return StorageUnavailable("busy", retry_after_seconds=retry_after)
 
 
-def retrying(inner: Scripted, clock: Clock, *, limit_seconds: float = 300, chance: float = 1) -> RetryingStore:
-    return RetryingStore(inner, limit_seconds=limit_seconds, sleep=clock.sleep, clock=clock.time, chance=lambda: chance)
+def retrying(
+    inner: Scripted,
+    clock: Clock,
+    *,
+    limit_seconds: float = 300,
+    first_limit_seconds: float | None = None,
+    chance: float = 1,
+) -> RetryingStore:
+    return RetryingStore(
+        inner,
+        limit_seconds=limit_seconds,
+        first_limit_seconds=first_limit_seconds,
+        sleep=clock.sleep,
+        clock=clock.time,
+        chance=lambda: chance,
+    )
 
 
 def test_waits_double_up_to_the_longest() -> None:
