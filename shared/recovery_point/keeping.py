@@ -297,6 +297,11 @@ class _Pruning:
                 f"{len(plan.missing):,} packs or blobs that points need are not there, the first is {plan.missing[0]}: "
                 "run 'check'"
             )
+        if plan.needs.false:
+            self.result.notes.append(
+                f"{len(plan.needs.false):,} packs do not hold what an index says of them, the first is "
+                f"{next(iter(plan.needs.false))}; what lies elsewhere stays: run 'check --read-data'"
+            )
         if self.result.dry_run:
             self.result.bytes_repacked = plan.bytes_repacked
             deletions.delete((f"{_SHARE}{name}" for name in plan.rewrite_indexes), self.current)

@@ -69,12 +69,21 @@ class IndexFiles:
                 return number
             blobs = sorted({*known, *more}, key=lambda blob: blob.offset)
             self._starts[number] = len(self._are_trees)
+        self._append(number, blobs)
+        return number
+
+    def replace(self, pack: IndexedPack) -> None:
+        """Of a pack that is known, say what lies in it, whatever was said before."""
+        number = self._numbers[pack.id]
+        self._starts[number] = len(self._are_trees)
+        self._append(number, pack.blobs)
+
+    def _append(self, number: int, blobs: Iterable[IndexedBlob]) -> None:
         for blob in blobs:
             self._ids += blob.id
             self._places.extend((blob.offset, blob.length, blob.plain_length))
             self._are_trees.append(blob.is_tree)
         self._counts[number] = len(self._are_trees) - self._starts[number]
-        return number
 
     def blobs(self, number: int) -> Iterator[IndexedBlob]:
         """What lies in the pack, in the order of the index."""

@@ -2,6 +2,10 @@
 
 A needed blob that no index names is looked for in the headers of packs that no index names: a writer that slept
 through its lock's staleness may have relied on packs that a prune took out of the index meanwhile.
+
+An index file may lie, for whoever may add to the vault may add one, and a pack whose header lies too. So where two
+places of a data blob are named, a pack is given up for another one only when the blob was read there (``prove``); and
+of a pack that two index files name in two ways, its header decides.
 """
 
 from __future__ import annotations
@@ -12,16 +16,21 @@ from typing import NamedTuple
 
 from shared.errors import BlobNotFound, Damaged
 from shared.repository.ahead import fetched_ahead
-from shared.repository.index import BlobIndex, IndexedBlob, IndexedPack
+from shared.repository.compression import MOST_DATA_BYTES
+from shared.repository.index import BlobIndex, IndexedBlob, IndexedPack, Location
 from shared.repository.index_files import IndexFiles
 from shared.repository.packs import pack_name
-from shared.repository.reader import BlobReader, load_header
+from shared.repository.reader import BlobReader, load_header, open_blob
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
 from shared.repository.walk import TreeWalker, data_ids
 from shared.storage.blob_store import BlobInfo
 
 HEADERS_AT_ONCE = 8
+PACKS_AHEAD = 2
+"""Packs that are fetched while the blobs of another one are opened."""
+WHOLE_BYTES = 128 << 20
+"""The largest pack that restic makes; of a longer one blobs are read one by one."""
 
 
 @dataclass(slots=True)
@@ -36,6 +45,8 @@ class PruneProgress:
 
 _NOT, _ELSEWHERE, _USED = range(3)
 """What a blob in a pack is to the snapshots: not needed, needed and read from another place, needed."""
+_NEEDED, _PROVEN, _FALSE = range(1, 4)
+"""Marks of blobs: needed; and read where the index finds it; and not there, so that every copy counts as needed."""
 
 
 class Usage(NamedTuple):
@@ -60,6 +71,8 @@ class Needs:
     missing: dict[str, None] = field(default_factory=dict)
     """Packs that are needed and not there, or not as long as they should be; of data blobs that lie nowhere, their
     ids."""
+    false: dict[str, None] = field(default_factory=dict)
+    """Packs that do not hold what an index says, though another one may."""
     _named: int = 0
     _broken: set[int] = field(default_factory=set)
     _broken_and_needed: set[int] = field(default_factory=set)
@@ -106,14 +119,27 @@ class Needs:
         pack_id, index = self.index_files.pack_ids[number], self.repository.index
         for blob in self.index_files.blobs(number):
             known_as = index.number(blob.id, tree=blob.is_tree)
-            if known_as < 0 or not self._marks[blob.is_tree][known_as]:
+            mark = self._marks[blob.is_tree][known_as] if known_as >= 0 else 0
+            if not mark:
                 yield blob, _NOT
                 continue
             location = index.find(blob.id, tree=blob.is_tree)
             here = location and location.pack == pack_id and location.offset == blob.offset
-            yield blob, _USED if here else _ELSEWHERE
+            yield blob, _USED if here or mark == _FALSE else _ELSEWHERE
 
     # --- finding them ---
+
+    def settle_sizes(self, check: Callable[[], None]) -> None:
+        """Of packs that are not as long as their blobs, look at the header: where two index files name a pack in two
+        ways, both of them count up to here."""
+        numbers = {number: self.present.get(pack_id) for number, pack_id in enumerate(self.index_files.pack_ids)}
+        odd = [
+            blob for number, blob in numbers.items() if blob and blob.size_bytes != self.index_files.size_bytes(number)
+        ]
+        for blob, header in fetched_ahead(self._header, odd, at_once=HEADERS_AT_ONCE):
+            check()
+            if header is not None:
+                self.index_files.replace(IndexedPack(bytes.fromhex(blob.name[-64:]), tuple(header)))
 
     def add_whole_packs(self) -> None:
         self._named = len(self.index_files)
@@ -182,6 +208,64 @@ class Needs:
             if number is not None:
                 self._broken_and_needed.add(number)
 
+    def prove(self, check: Callable[[], None], packs: Collection[str] = ()) -> bool:
+        """Read the data blobs for whose sake a pack that is there would be given up: one that is needed for no blob,
+        because all lie elsewhere too, or one of ``packs``, which are to be repacked. Where a blob is not, every copy of
+        it counts as needed from now on. Returns whether there was one."""
+        doubtful: dict[bytes, dict[bytes, Location]] = {}
+        for number, pack_id in enumerate(self.index_files.pack_ids):
+            blob = self.present.get(pack_id)
+            if blob is not None and (blob.name in packs or not self.is_used(number)):
+                check()
+                for each in self._displaced(number):
+                    location = self.repository.index.find(each.id, tree=False)
+                    if location is not None:
+                        doubtful.setdefault(location.pack, {})[each.id] = location
+        found_false = False
+        for pack, body in fetched_ahead(self._body, doubtful, at_once=PACKS_AHEAD):
+            for blob_id, location in doubtful[pack].items():
+                check()
+                true = self._lies_there(blob_id, location, body)
+                self._marks[False][self.repository.index.number(blob_id, tree=False)] = _PROVEN if true else _FALSE
+                if not true:
+                    found_false = True
+                    self.false[pack_name(pack)] = None
+        if found_false:
+            self._broken_and_needed |= {
+                number
+                for number in self._broken
+                if self.index_files.pack_ids[number] in self.present and any(self.used_blobs(number))
+            }
+        return found_false
+
+    def _displaced(self, number: int) -> Iterator[IndexedBlob]:
+        """Data blobs of a pack that are read from another place, that nobody has read there yet. Trees the walk has."""
+        marks, number_of = self._marks[False], self.repository.index.number
+        for blob, use in self._uses(number):
+            if use == _ELSEWHERE and not blob.is_tree and marks[number_of(blob.id, tree=False)] == _NEEDED:
+                yield blob
+
+    def _body(self, pack: bytes) -> bytes | None:
+        """None: it is not there, or too long to be held."""
+        blob = self.present.get(pack)
+        if blob is None or blob.size_bytes > WHOLE_BYTES:
+            return None
+        try:
+            return self.repository.store.get(blob.name)
+        except BlobNotFound:
+            return None
+
+    def _lies_there(self, blob_id: bytes, location: Location, body: bytes | None) -> bool:
+        try:
+            if body is None:
+                BlobReader(self.repository).load(blob_id, tree=False)
+            else:
+                sealed = memoryview(body)[location.offset : location.offset + location.length]
+                open_blob(self.repository.key, sealed, blob_id, location, MOST_DATA_BYTES)
+        except Damaged:
+            return False
+        return True
+
     def read_unindexed(self, check: Callable[[], None]) -> None:
         """Make findable what lies in packs that no index names. Those whose header cannot be read hold nothing."""
         if self._unindexed_read:
@@ -211,7 +295,7 @@ class Needs:
         number = self.repository.index.number(blob_id, tree=tree)
         if number < 0:
             return False
-        self._marks[tree][number] = 1
+        self._marks[tree][number] = self._marks[tree][number] or _NEEDED
         return True
 
     def _broken_index(self) -> BlobIndex:
@@ -248,9 +332,11 @@ def find_needs(
     index_files = IndexFiles.read(repository, check=check)  # first: what an index names was there before it
     present = {bytes.fromhex(blob.name[-64:]): blob for blob in repository.pack_blobs()}
     needs = Needs(Repository(repository.store, repository.key, repository.config), index_files, present)
+    needs.settle_sizes(check)
     needs.add_whole_packs()
     needs.resolve(needs.walk(snapshots, check, progress or PruneProgress()), check)
     needs.add(also)
+    needs.prove(check)
     return needs
 
 

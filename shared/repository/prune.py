@@ -118,9 +118,10 @@ def plan_prune(
     snapshot or a tree cannot be read: nothing may be deleted then.
     """
     needs = find_needs(repository, snapshots, also=also, check=check, progress=progress)
-    plan = _Planner(needs, check).plan(limits)
-    check()
-    return plan
+    while True:
+        plan = _Planner(needs, check).plan(limits)
+        if not needs.prove(check, plan.repack):
+            return plan
 
 
 def carry_out(

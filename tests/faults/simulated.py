@@ -29,11 +29,20 @@ from tests.faults.helpers import PASSWORD, contents, quick
 from tests.standins.memory_vault import MemoryVault
 from tests.standins.restic import StockRestic
 from tests.standins.rights_proxy import BACKUP_APP, KEEPER, READER
-from tests.standins.worm import Worm
+from tests.standins.worm import Version, Worm, WormContainer
 
 COMMANDS = ("backup", "keeping", "protecting", "undeleting", "verification", "restore", "check")
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 """A Monday."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A vault as it was."""
+
+    time: datetime
+    blobs: dict[str, dict[str, list[Version]]] = field(repr=False)
+    """By container and name."""
 
 
 @dataclass
@@ -103,6 +112,20 @@ class SimulatedSite:
         stock = judge.on_folder(self.vault.to_folder("share", folder), PASSWORD)
         stock.run("unlock", "--remove-all")
         stock.check()
+
+    def remember(self) -> Moment:
+        """What the vault holds now, to ``return_to`` as often as wanted. The share is no part of it."""
+        blobs = {name: {blob: list(there) for blob, there in each._blobs.items()} for name, each in self._containers()}
+        return Moment(self.now, blobs)
+
+    def return_to(self, moment: Moment) -> None:
+        self.clock.move_to(moment.time)
+        for name, each in self._containers():
+            each._blobs = {blob: list(there) for blob, there in moment.blobs.get(name, {}).items()}
+            each._last_tick = 0
+
+    def _containers(self) -> list[tuple[str, WormContainer]]:
+        return list(self.vault.containers.items())
 
     def names(self, prefix: str, container: str = "share") -> list[str]:
         return [blob.name for blob in self.vault.judge(container).list(prefix)]
