@@ -135,7 +135,7 @@ class Depot:
         with self.lock():
             repository = self.repository()
             if not self._indexed:
-                repository.load_index(present=repository.list_packs())
+                repository.load_index(present=repository.trusted_packs())
                 self._indexed = True
             kept = store_files(repository, files, hostname=self.hostname, path=path, check=check)
         return {

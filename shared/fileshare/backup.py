@@ -222,7 +222,7 @@ class ShareBackup:
 
     def _load_index(self) -> None:
         """Learn what is stored; packs that are gone, though an index names them, count as not stored."""
-        self.repository.load_index(present=self.repository.list_packs())
+        self.repository.load_index(present=self.repository.trusted_packs())
 
     def _share_tree(self, reader: BlobReader, parent: str | None, source: Source) -> str | None:
         """The tree of the share's own folder in the parent snapshot."""

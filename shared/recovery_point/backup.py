@@ -127,7 +127,7 @@ class Backup:
         from shared.recovery_point.databases import DatabasesComponent, in_vault, read_sets  # not for a share alone
 
         # The share writes beside: what it has on its way and not indexed yet must not count as stored.
-        own = Repository(repository.store, repository.key, repository.config)
+        own = Repository(repository.store, repository.key, repository.config, distrusted=repository.distrusted)
 
         with (
             DatabasesComponent(

@@ -8,6 +8,7 @@ from shared.errors import ContainerMissing
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.share import History, read_history
+from shared.recovery_point.verifications import damaged_packs
 from shared.repository.initialise import choose_passwords, open_or_initialise
 from shared.repository.repository import Repository
 from shared.settings import ShareSettings
@@ -15,14 +16,17 @@ from shared.storage.vault import Vault
 
 
 def open_for_backup(vault: Vault, catalog: Catalog, *, new_repository: bool) -> tuple[Repository, History]:
-    """The repository, made where there is none, and at the same time what earlier points say of the share.
+    """The repository, made where there is none, and at the same time what earlier points say of the share, and earlier
+    verifications of packs: what damaged ones hold is stored anew.
 
     Missing containers are made where the rights allow. Errors as ``open_or_initialise``.
     """
     with ThreadPoolExecutor(1, "history") as pool:
-        reading = pool.submit(lambda: read_history(catalog.earlier()))
+        reading = pool.submit(lambda: (read_history(catalog.earlier()), damaged_packs(vault.records)))
         try:
-            return _repository(vault, new_repository), reading.result()
+            repository = _repository(vault, new_repository)
+            history, repository.distrusted = reading.result()
+            return repository, history
         except ContainerMissing:
             vault.ensure_there(create=True)
             return _repository(vault, new_repository), History()

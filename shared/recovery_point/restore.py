@@ -15,6 +15,7 @@ from shared.fileshare.smb_target import SmbTarget
 from shared.fileshare.target import Target
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, RecoveryPoint
+from shared.recovery_point.verifications import damaged_packs
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.reader import BlobReader
 from shared.repository.repository import Repository
@@ -79,6 +80,7 @@ def restore_share(
         target, shown = open_target(settings, vault, request.to)
         passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
         repository = open_repository(vault.share, vault.records, passwords)
+        repository.distrusted = damaged_packs(vault.records)
         point, notes = _choose(Catalog(vault.records), request.point)
         folder = find_share(repository, point)
         try:
@@ -99,7 +101,7 @@ def find_share(repository: Repository, point: RecoveryPoint) -> Node:
     """The share's own folder in the snapshot of a point that has one, with the index loaded to read it. ``Damaged``."""
     snapshot_id = point.snapshot
     assert snapshot_id is not None, "chosen for having one"
-    repository.load_index(present=repository.list_packs(), keep_missing=True)
+    repository.load_index(present=repository.trusted_packs(), keep_missing=True)
     snapshot = load_snapshot(repository, snapshot_id)
     name = (point.share or {}).get("source", {}).get("name")
     return share_folder(BlobReader(repository), snapshot.tree, name)

@@ -19,6 +19,7 @@ from shared.errors import Cancelled, DatabaseError, LifeboatError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.databases import connect, open_medium, readable_sets, sets_of
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
+from shared.recovery_point.verifications import damaged_packs
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
@@ -285,7 +286,8 @@ class _LazyRepository:
             vault = self._vault
             passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
             repository = open_repository(vault.share, vault.records, passwords)
-            repository.load_index(present=repository.list_packs(), keep_missing=True)
+            repository.distrusted = damaged_packs(vault.records)
+            repository.load_index(present=repository.trusted_packs(), keep_missing=True)
             self._opened = repository
         return self._opened
 

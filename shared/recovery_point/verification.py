@@ -23,12 +23,12 @@ from shared.recovery_point.check import CheckResult, check_records, check_secret
 from shared.recovery_point.damage import damage, share_reasons, tell_damage
 from shared.recovery_point.databases import readable_sets, sets_of
 from shared.recovery_point.record import COMPLETE, RecoveryPoint
-from shared.recovery_point.rotation import Rotation, Round, next_round, place_of_blob, place_of_pack
+from shared.recovery_point.rotation import Round, next_round, place_of_blob, place_of_pack
 from shared.recovery_point.verifications import (
     POINT,
     ROUND,
     Verification,
-    newest_first,
+    last_round,
     put_verification,
     same_hash,
 )
@@ -97,7 +97,7 @@ def verify_round(
         checker = open_checker(vault, counts.progress, check)
         check_records(vault, checker, records, counts)
         made = Verification(ROUND, None, began, counts.reasons, counts.notes)
-        before = _before(vault, made.notes)
+        before = last_round(vault.records, made.notes)
         reading = _Reading(vault, checker, counts, made, next_round(before.rotation, began, within), check)
         try:
             reading.read(_items(checker, records), before.objects, budget)
@@ -171,27 +171,6 @@ def _damaged_record(point: str, error: Damaged) -> Json:
 
 
 # --- a round ---
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What earlier verifications have left for this round."""
-
-    rotation: Rotation | None
-    objects: frozenset[str]
-    """What the newest round, and verifications of points since, have found damaged."""
-
-
-def _before(vault: Vault, notes: list[str]) -> _Before:
-    objects: set[str] = set()
-    for kept in newest_first(vault.records):
-        if isinstance(kept, Damaged):
-            notes.append(str(kept))
-            continue
-        objects.update(kept.objects)
-        if kept.kind == ROUND:
-            return _Before(kept.rotation, frozenset(objects))
-    return _Before(None, frozenset(objects))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ back; from then on it has to be the same.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -32,6 +33,7 @@ ROUNDS, HASHES = "rounds", "hashes"
 RUN, POINT, ROUND = "run", "point", "round"
 OK, DAMAGED = "ok", "damaged"
 FORMAT_VERSION = 1
+_PACK = re.compile(r"share/data/[0-9a-f]{2}/([0-9a-f]{64})")
 REASONS_KEPT = 20
 
 
@@ -137,6 +139,36 @@ def newest_first(records: BlobStore) -> Iterator[KeptVerification | Damaged]:
             continue  # deleted meanwhile, with its point
         except Damaged as damaged:
             yield damaged
+
+
+@dataclass(frozen=True, slots=True)
+class LastRound:
+    """What the newest round, and verifications of points since, have left."""
+
+    rotation: Rotation | None
+    """None: there was no round."""
+    objects: frozenset[str]
+    """What they found damaged, with the container before it."""
+
+
+def last_round(records: BlobStore, notes: list[str]) -> LastRound:
+    """``notes``: sentences for people, of results that cannot be read."""
+    objects: set[str] = set()
+    for kept in newest_first(records):
+        if isinstance(kept, Damaged):
+            notes.append(str(kept))
+            continue
+        objects.update(kept.objects)
+        if kept.kind in (ROUND, RUN):  # of runs the newest will do
+            return LastRound(kept.rotation, frozenset(objects))
+    return LastRound(None, frozenset(objects))
+
+
+def damaged_packs(records: BlobStore) -> frozenset[bytes]:
+    """Ids of packs that the last verifications found damaged."""
+    return frozenset(
+        bytes.fromhex(match[1]) for each in last_round(records, []).objects if (match := _PACK.fullmatch(each))
+    )
 
 
 def proven(records: BlobStore) -> set[str]:

@@ -74,6 +74,9 @@ class Repository:
     index: BlobIndex = field(default_factory=BlobIndex)
     missing_packs: int = 0
     """Packs that an index names and that were not there when the index was loaded; their blobs count as not stored."""
+    distrusted: frozenset[bytes] = frozenset()
+    """Packs that are there and were found damaged when they were read back: who stores takes what they hold for not
+    stored, who reads looks elsewhere first."""
     claimed: tuple[set[bytes], set[bytes]] = field(default_factory=lambda: (set(), set()))
     """Data and tree blobs that a writer of this process is storing: no other one stores them too."""
     relied_on: tuple[set[bytes], set[bytes]] = field(default_factory=lambda: (set(), set()))
@@ -199,6 +202,10 @@ class Repository:
     def list_packs(self) -> dict[bytes, int]:
         """Id and size in bytes of every pack that is there."""
         return {bytes.fromhex(blob.name[-64:]): blob.size_bytes for blob in self.pack_blobs()}
+
+    def trusted_packs(self) -> dict[bytes, int]:
+        """As ``list_packs``, without those that are ``distrusted``."""
+        return {pack: size for pack, size in self.list_packs().items() if pack not in self.distrusted}
 
     def pack_blobs(self) -> Iterator[BlobInfo]:
         """Every pack that is there, as the listing shows it; its id is the last part of its name."""

@@ -169,6 +169,13 @@ class WormContainer:
                 raise _immutable()
             self._replace(version, replace(version, until=None))
 
+    def rot(self, name: str, body: bytes) -> None:
+        """What no call does: the bytes of the current version are other ones from now on, and no listing shows it."""
+        with self.lock:
+            old = self.current(name)
+            assert old is not None
+            self._replace(old, replace(old, body=body))
+
     def hold(self, name: str, on: bool, version_id: str | None = None) -> None:
         """Set Blob Legal Hold."""
         with self.lock:
