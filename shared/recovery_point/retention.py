@@ -53,6 +53,9 @@ LONGEST_RUN = timedelta(days=1)
 MOST_FILES = 2**63
 NOTES_LISTED = 20
 _FIRST_WINDOW = 64
+_OTHER_TIME = "it was written at"
+DAYS_WAITING = 7
+"""Points of so many days that wait for one that counts are told of."""
 _DOUBTED = " (leaving out what is doubted)"
 
 
@@ -92,7 +95,7 @@ def decide(candidates: Sequence[Candidate], keeping: KeepingSettings, *, max_shr
             (),
             ("nothing is removed: no point is whole and neither failed nor suspect",) if points else (),
         )
-    return _Retention(points, keeping, max_shrink).decide()
+    return _decide(points, keeping, max_shrink)
 
 
 # --- what records say ---
@@ -112,6 +115,8 @@ class _Point:
     """The time that it claims fits the moment at which it was written."""
     verified: bool
     held: str
+    source: str
+    """Which share it is of; empty: of none."""
     files: float | None
     """Of a usable share; -1 where the record gives no number. None: no usable share."""
     share_complete: bool
@@ -178,6 +183,7 @@ def _taken(candidate: Candidate) -> _Point:
         plausible=written - BEHIND - _duration(record.duration_seconds) <= claimed <= written + AHEAD,
         verified=candidate.verified,
         held=candidate.held,
+        source=_source(share),
         files=_number(share.get("files")) if share else None,
         share_complete=share.get("status") == COMPLETE,
         accepted=share.get("accepted") is True,
@@ -187,6 +193,11 @@ def _taken(candidate: Candidate) -> _Point:
         sets=sets,
         is_tail=bool(databases.get("tail_of_restore")),
     )
+
+
+def _source(share: Json) -> str:
+    source = share.get("source") or {}
+    return "/".join(str(source[key]) for key in ("hostname", "path") if source.get(key))
 
 
 def _is_usable(component: Json) -> bool:
@@ -277,7 +288,7 @@ def _doubt(point: _Point, size: _Point | None, parts: _Point | None, max_shrink:
     if not point.sound:
         return "a snapshot or a blob that it names is not there"
     if not point.plausible:
-        return f"it was written at {_moment(point.written)}, and claims another time"
+        return f"{_OTHER_TIME} {_moment(point.written)}, and claims another time"
     if point.counted and parts is not None:
         lacking = sorted(
             each for each in parts.usable - point.usable if not (is_old and each.casefold() in point.without)
@@ -300,36 +311,63 @@ def _doubt(point: _Point, size: _Point | None, parts: _Point | None, max_shrink:
 # --- what is kept ---
 
 
+def _decide(points: list[_Point], keeping: KeepingSettings, max_shrink: float) -> Decision:
+    """``points``: oldest first; at least one counts. Shares that are backed up into one vault are counted each by
+    itself, as restic's ``forget`` does with hosts and paths; points without a share with each of them."""
+    why: dict[str, list[str]] = defaultdict(list)
+    sources = sorted({point.source for point in points if point.source}) or [""]
+    shares = [
+        _Retention([point for point in points if point.source in ("", source)], keeping, max_shrink, why, source)
+        for source in sources
+    ]
+    for share in shares:
+        share.count()
+    doubts = _doubted_by_all(points, shares)
+    credible = [point for point in points if point.id not in doubts]
+    everything = _Retention(points, keeping, max_shrink, why)
+    everything.keep_recent(credible)
+    chains = _Chains(points, {point.id for point in credible})
+    while True:
+        for needed, reason in chains.needs(point for point in points if point.id in why):
+            everything.keep(needed, reason)
+        added = [share.keep_measures() for share in shares]
+        if not any(added):
+            break
+    return Decision(
+        {point.id: tuple(why[point.id]) for point in reversed(points) if point.id in why},
+        tuple(point.id for point in points if point.id not in why),
+        (*_tell_sources(points, sources), *_tell_waiting(points, doubts), *_tell_doubts(doubts), *chains.notes),
+    )
+
+
+def _doubted_by_all(points: Sequence[_Point], shares: Sequence[_Retention]) -> dict[str, str]:
+    """A point without a share is believed when it is beside any share."""
+    doubts: dict[str, str] = {}
+    for point in points:
+        told = [share.beliefs.doubts.get(point.id) for share in shares if point.source in ("", share.source)]
+        if told and all(told):
+            doubts[point.id] = str(told[0])
+    return doubts
+
+
 @dataclass(slots=True)
 class _Retention:
+    """Counting some of the points."""
+
     points: list[_Point]
-    """Oldest first; at least one counts."""
+    """Oldest first."""
     keeping: KeepingSettings
     max_shrink: float
-    why: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    why: dict[str, list[str]]
+    source: str = ""
+    beliefs: _Beliefs = field(default_factory=_Beliefs)
 
-    def decide(self) -> Decision:
-        beliefs = _believe(self.points, self.max_shrink)
-        credible = [point for point in self.points if point.id not in beliefs.doubts]
+    def count(self) -> None:
+        self.beliefs = _believe(self.points, self.max_shrink)
         self._count(self.points[::-1], "")
-        self._count(credible[::-1], _DOUBTED)
-        self._keep_recent(credible)
-        for point in self.points:
-            if point.held:
-                self._keep(point.id, point.held)
-        chains = _Chains(self.points, {point.id for point in credible})
-        while True:
-            for needed, why in chains.needs(point for point in self.points if point.id in self.why):
-                self._keep(needed, why)
-            if not self._keep_measures(beliefs):
-                break
-        return Decision(
-            {point.id: tuple(self.why[point.id]) for point in reversed(self.points) if point.id in self.why},
-            tuple(point.id for point in self.points if point.id not in self.why),
-            (*_tell_doubts(beliefs.doubts), *chains.notes),
-        )
+        self._count([point for point in reversed(self.points) if point.id not in self.beliefs.doubts], _DOUBTED)
 
-    def _keep(self, point: str, why: str, aside: str = "") -> None:
+    def keep(self, point: str, why: str, aside: str = "") -> None:
         """``aside`` is told where this is no reason without it."""
         if why not in self.why[point]:
             self.why[point].append(why + aside)
@@ -338,10 +376,10 @@ class _Retention:
         """By the settings, and what is kept whatever they say."""
         counted = [point for point in newest_first if point.counted]
         for point, why in _policy(counted, self.keeping):
-            self._keep(point.id, why, aside)
+            self.keep(point.id, why, aside)
         complete = [point for point in counted if point.complete]
         if complete:
-            self._keep(complete[0].id, "newest complete", aside)
+            self.keep(complete[0].id, "newest complete", aside)
         self._keep_newest((point for point in counted if point.verified), "verified", aside)
         good: dict[Key, list[_Point]] = defaultdict(list)
         for point in newest_first:
@@ -354,30 +392,33 @@ class _Retention:
         for number, point in enumerate(newest_first, 1):
             if number > self.keeping.last:
                 return
-            self._keep(point.id, f"newest {what}" if number == 1 else f"{what}, {number} of {self.keeping.last}", aside)
+            self.keep(point.id, f"newest {what}" if number == 1 else f"{what}, {number} of {self.keeping.last}", aside)
 
-    def _keep_recent(self, credible: Sequence[_Point]) -> None:
+    def keep_recent(self, credible: Sequence[_Point]) -> None:
         """Whatever became of it. And the record that was written last, which tells how long ago others were."""
+        for point in self.points:
+            if point.held:
+                self.keep(point.id, point.held)
         counted = [point for point in self.points if point.counted]
         newest = next((point for point in reversed(credible) if point.counted), counted[-1])
         within = self.keeping.within_seconds
         for point in self.points:
             age_seconds = (newest.time - point.time).total_seconds()
             if point.order() > newest.order():
-                self._keep(point.id, f"newer than {newest.id}")
+                self.keep(point.id, f"newer than {newest.id}")
             elif within and age_seconds <= within:
-                self._keep(point.id, f"within {_length(within)}")
+                self.keep(point.id, f"within {_length(within)}")
         fitting = [point for point in counted if point.plausible]
         if fitting:
-            self._keep(max(fitting, key=lambda point: (point.written, point.order())).id, "written last")
+            self.keep(max(fitting, key=lambda point: (point.written, point.order())).id, "written last")
 
-    def _keep_measures(self, beliefs: _Beliefs) -> bool:
+    def keep_measures(self) -> bool:
         """Whether points were added so that what is believed, or doubted, of a kept point is so next time too.
 
         Without this a share that shrank little by little would look, once the points between are gone, as if it had
         shrunk at once. Few points do: each bridges as much as is allowed.
         """
-        added = False
+        added, beliefs = False, self.beliefs
         while True:
             thinned = _believe((point for point in self.points if point.id in self.why), self.max_shrink)
             changed = (
@@ -389,7 +430,7 @@ class _Retention:
             measure = first and (self._bridge(first, beliefs, thinned) or self._unkept_measure(first, beliefs))
             if first is None or measure is None:
                 return added
-            self._keep(measure.id, f"measure of {first.id}")
+            self.keep(measure.id, f"measure of {first.id}")
             added = True
 
     def _bridge(self, point: _Point, beliefs: _Beliefs, thinned: _Beliefs) -> _Point | None:
@@ -557,13 +598,43 @@ def _chain_to(target: BackupSet, sets: Sequence[BackupSet]) -> tuple[BackupSet, 
 # --- words ---
 
 
+def _tell_sources(points: Sequence[_Point], sources: Sequence[str]) -> Iterator[str]:
+    if len(sources) > 1:
+        newest = next(point.source for point in reversed(points) if point.source)
+        for source in sources:
+            count = sum(point.source == source for point in points)
+            if source != newest:
+                yield (
+                    f"{count:,} points are of another share, {source}, and are counted by themselves: 'prune --forget' "
+                    "removes those that nobody wants"
+                )
+
+
+def _tell_waiting(points: Sequence[_Point], doubts: Mapping[str, str]) -> Iterator[str]:
+    """Where no point counts for long, the vault grows without anything being wrong with retention."""
+    reference = next((point for point in reversed(points) if point.counted and point.id not in doubts), None)
+    newer = [point for point in points if reference is not None and point.order() > reference.order()]
+    if reference is not None and len({point.time.date() for point in newer}) >= DAYS_WAITING:
+        yield (
+            f"{len(newer):,} points are newer than {reference.id}, the newest that is whole, usable and believed, and "
+            "all stay until there is a newer such one: look at why these are not ('points', 'show')"
+        )
+
+
 def _tell_doubts(doubts: Mapping[str, str]) -> Iterator[str]:
-    """The newest, and how many more there are."""
-    newest = sorted(doubts.items(), reverse=True)
+    """One line for those that claim another time than that of their writing, as all of a copied vault do; of others
+    the newest, and how many more there are."""
+    late = [point for point, why in doubts.items() if why.startswith(_OTHER_TIME)]
+    if late:
+        yield (
+            f"{len(late):,} points were written into this vault at another time than they say (copied?): they are kept "
+            "by the time that they say, and push no other point out"
+        )
+    newest = sorted(((point, why) for point, why in doubts.items() if point not in late), reverse=True)
     for point, why in newest[:NOTES_LISTED]:
-        yield f"{point} pushes nothing out: {why}"
+        yield f"{point} pushes no other point out: {why}"
     if len(newest) > NOTES_LISTED:
-        yield f"{len(newest) - NOTES_LISTED:,} more points push nothing out"
+        yield f"{len(newest) - NOTES_LISTED:,} more points push no other point out"
 
 
 def _moment(time: datetime) -> str:

@@ -331,7 +331,7 @@ def test_thousands_of_tiny_points_push_no_good_one_out_fault_34(components: dict
     decision = kept_of([*good, *flood(3000, components=components)])
 
     assert kept_of(good).kept.keys() <= decision.kept.keys()
-    assert decision.notes[-1].endswith("more points push nothing out")
+    assert decision.notes[-1].endswith("more points push no other point out")
 
 
 @pytest.mark.parametrize("years", [-3, -1, 1, 3])
@@ -365,7 +365,7 @@ def test_a_point_that_is_not_credible_is_told_with_the_cause() -> None:
     decision = kept_of([*daily(3), tiny])
 
     assert decision.notes == (
-        "20260104T030000Z-000000 pushes nothing out: it has 3 files where 20260103T030000Z-000000 has 1,000",
+        "20260104T030000Z-000000 pushes no other point out: it has 3 files where 20260103T030000Z-000000 has 1,000",
     )
     assert "last 3 of 3 (leaving out what is doubted)" in decision.kept["20260101T030000Z-000000"]
 
@@ -506,3 +506,50 @@ def test_the_defaults_keep_two_weeks_two_months_and_a_year() -> None:
 
 DAYS_OF_WEEKS = ("20270117", "20270110", "20270103", "20261231", "20261227", "20261220")
 DAYS_OF_MONTHS = tuple(f"2026{day}" for day in ("1130", "1031", "0930", "0831", "0731", "0630", "0531", "0430", "0331"))
+
+
+# --- several shares in one vault ---
+
+
+def _of(name: str) -> dict[str, Any]:
+    return {"share": share(source={"hostname": "fs", "path": f"/{name}", "name": name})}
+
+
+def test_two_shares_in_one_vault_do_not_push_each_other_out() -> None:
+    points = [candidate(START + day * DAY + n * HOUR, _of(name)) for day in range(30) for n, name in enumerate("AB")]
+
+    decision = kept_of(points, keeping(last=2, daily=5))
+
+    for name in "AB":
+        alone = [each for each in points if (each.record.share or {})["source"]["name"] == name]
+        assert set(kept_of(alone, keeping(last=2, daily=5)).kept) <= set(decision.kept)
+    assert any("another share, fs//A" in note for note in decision.notes)
+
+
+def test_a_share_that_moved_keeps_what_it_had_and_counts_anew() -> None:
+    before = [candidate(START + day * DAY, _of("old")) for day in range(10)]
+    after = [candidate(START + day * DAY, _of("new")) for day in range(10, 20)]
+
+    decision = kept_of([*before, *after], keeping(last=1, daily=3))
+
+    assert len(set(decision.kept) & {each.record.point for each in before}) == 3
+    assert len(set(decision.kept) & {each.record.point for each in after}) == 3
+
+
+def test_a_vault_that_was_copied_is_told_in_one_line() -> None:
+    copied = START + 90 * DAY
+    points = [candidate(START + day * DAY, written=copied) for day in range(40)]
+
+    decision = kept_of(points, keeping(last=2, daily=5))
+
+    assert len(decision.kept) >= 5
+    assert [note for note in decision.notes if "copied" in note] == list(decision.notes)[:1]
+
+
+def test_points_that_wait_for_one_that_counts_are_told_of() -> None:
+    points = [candidate(START), *(candidate(START + day * DAY, whole=False) for day in range(1, 20))]
+
+    decision = kept_of(points, keeping(last=2, daily=5))
+
+    assert not decision.removed
+    assert any("19 points are newer than" in note for note in decision.notes)
