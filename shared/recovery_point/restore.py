@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from shared.fileshare.local_target import LocalTarget
 from shared.fileshare.restore import RestoreResult, ShareRestore, share_folder
 from shared.fileshare.shard import Progress
 from shared.fileshare.smb_target import SmbTarget
+from shared.fileshare.sources import SourceOpener
 from shared.fileshare.target import Target
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.record import COMPLETE, FAILED, RecoveryPoint
@@ -81,7 +83,8 @@ def restore_share(
         passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
         repository = open_repository(vault.share, vault.records, passwords)
         repository.distrusted = damaged_packs(vault.records)
-        point, notes = _choose(Catalog(vault.records), request.point)
+        own = _own_source(settings) if request.to is None else None
+        point, notes = _choose(Catalog(vault.records), request.point, own)
         folder = find_share(repository, point)
         try:
             restore = ShareRestore(
@@ -107,7 +110,9 @@ def find_share(repository: Repository, point: RecoveryPoint) -> Node:
     return share_folder(BlobReader(repository), snapshot.tree, name)
 
 
-def _choose(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list[str]]:
+def _choose(catalog: Catalog, point_id: str | None, own: tuple[str, str] | None) -> tuple[RecoveryPoint, list[str]]:
+    """The point asked for, or the newest in which the share is good or usable in part; and what is to be told. ``own``:
+    host and path of the share that is restored to itself; points of others are taken only where there is none of it."""
     if point_id is not None:
         point = catalog.get(point_id)
         if point.snapshot is None:
@@ -115,16 +120,40 @@ def _choose(catalog: Catalog, point_id: str | None) -> tuple[RecoveryPoint, list
                 f"the recovery point {point_id} has no snapshot of the share",
                 remedy="Run 'points' to see which have one.",
             )
-        return point, _lacks(point)
+        return point, _lacks(point) + _foreign(point, own)
     passed_over: list[str] = []
+    of_others: RecoveryPoint | None = None
     for point in catalog.readable(passed_over):
         share = point.share
-        if share is not None and share.get("snapshot") and share["status"] != FAILED:
+        if share is None or not share.get("snapshot") or share["status"] == FAILED:
+            passed_over.append(f"passed over: {point.point}, in which the share is {_state(point)}")
+        elif _foreign(point, own):
+            of_others = of_others or point
+            passed_over.append(f"passed over: {point.point}, which is of another share")
+        else:
             return point, passed_over + _lacks(point)
-        passed_over.append(f"passed over: {point.point}, in which the share is {_state(point)}")
+    if of_others is not None:
+        return of_others, _lacks(of_others) + _foreign(of_others, own)
     raise UsageError(
         "no recovery point holds a usable snapshot of the share", remedy="Run 'points' to see what there is."
     )
+
+
+def _own_source(settings: Settings) -> tuple[str, str] | None:
+    """Host and path that the snapshots of the configured share carry."""
+    with suppress(SettingsError):
+        hostname, (path,) = SourceOpener(settings.share(), "").describe()
+        return hostname, path
+    return None
+
+
+def _foreign(point: RecoveryPoint, own: tuple[str, str] | None) -> list[str]:
+    """What is to be told of a point that is not of the share ``own``."""
+    source = (point.share or {}).get("source") or {}
+    made_of = (source.get("hostname"), source.get("path"))
+    if own is None or None in made_of or made_of == own:
+        return []
+    return [f"{point.point} is of another share: {made_of[1]} on {made_of[0]}"]
 
 
 def _state(point: RecoveryPoint) -> str:

@@ -317,3 +317,21 @@ def test_people_are_told_what_was_done(lifeboat_in: CommandLine, target: Path) -
     assert code == 0
     assert "restored 10 files" in out
     assert str(target) in out
+
+
+def test_a_share_is_brought_back_to_itself_from_its_own_points_and_not_from_those_of_another(
+    lifeboat_in: CommandLine, tmp_path: Path
+) -> None:
+    own = lifeboat_in("backup").json["point"]
+    other = tmp_path / "Other"
+    other.mkdir()
+    (other / "theirs.txt").write_text("of another share")
+    lifeboat_in.set(SHARE_URL=other.as_uri())
+    assert lifeboat_in("backup", "--allow-shrink").code == 0
+    lifeboat_in.set(SHARE_URL=lifeboat_in.share.as_uri())
+
+    answer = lifeboat_in("restore", "share")
+
+    assert (answer.code, answer.json["point"]) == (0, own)
+    assert not (lifeboat_in.share / "theirs.txt").exists()
+    assert any("another share" in note for note in answer.json["notes"])
