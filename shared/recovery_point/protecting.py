@@ -283,16 +283,12 @@ class _Protecting:
         return True
 
     def _replaced(self, needs: Needs) -> set[str]:
-        """Index files that the keeper has replaced, and could not delete for their dates: all that is needed is named
-        by others too, whatever its journal says."""
-        files = needs.index_files.files
-        replaced = {name for name in files if f"{SHARE_CONTAINER}/{name}" in self.survey.left.deleted}
-        named = {number for name, numbers in files.items() if name not in replaced for number in numbers}
-        return {
-            f"{SHARE_CONTAINER}/{name}"
-            for name in replaced
-            if all(number in named or not needs.is_used(number) for number in files[name])
-        }
+        """Index files that the keeper has replaced, and could not delete for their dates, and untrue ones: all that is
+        needed is named by others too, whatever its journal says."""
+        untrue = needs.untrue_indexes()
+        deleted = {name for name in needs.index_files.files if f"{SHARE_CONTAINER}/{name}" in self.survey.left.deleted}
+        without = _not_needed(untrue, needs) | _not_needed(untrue | deleted, needs)
+        return {f"{SHARE_CONTAINER}/{name}" for name in without}
 
     def _want_journals(self) -> None:
         """Those that retention does not delete soon: with a date put off for ever it never could."""
@@ -428,6 +424,13 @@ class _Protecting:
     def _stop(self, reason: Json) -> None:
         self.result.stopped = True
         self.result.reasons.insert(0, reason)
+
+
+def _not_needed(indexes: set[str], needs: Needs) -> set[str]:
+    """Those of ``indexes`` of which all that is needed is named by index files that are none of them."""
+    files = needs.index_files.files
+    named = {number for name, numbers in files.items() if name not in indexes for number in numbers}
+    return {name for name in indexes if all(number in named or not needs.is_used(number) for number in files[name])}
 
 
 def _is_far(held: Held, soon: datetime) -> bool:

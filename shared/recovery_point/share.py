@@ -52,11 +52,11 @@ class History:
 
 
 def read_history(points: Iterable[RecoveryPoint]) -> History:
-    """From ``points``, newest first, as far back as needed."""
+    """From ``points``, newest first, as far back as needed. Records that make no sense of the share say nothing."""
     history = History()
     for point in points:
         share = point.share
-        if share is None or not share.get("snapshot"):
+        if share is None or not share.get("snapshot") or not _makes_sense(share):
             continue
         if share["status"] == FAILED:  # what a look of this run noticed is in no snapshot that is compared with
             history.suspect.add(share["snapshot"])
@@ -71,6 +71,19 @@ def read_history(points: Iterable[RecoveryPoint]) -> History:
             history.baseline_files = share["files"]
             break
     return history
+
+
+def _makes_sense(share: Json) -> bool:
+    """Whoever may add to the vault may add a record."""
+    files = share.get("files")
+    if share.get("status") == FAILED:
+        return True
+    return (
+        share.get("status") in (COMPLETE, PARTIAL)
+        and isinstance(files, int | float)
+        and files >= 0
+        and isinstance(share.get("fingerprints"), dict | None)
+    )
 
 
 class ScanAhead:

@@ -72,11 +72,12 @@ class IndexFiles:
         self._append(number, blobs)
         return number
 
-    def replace(self, pack: IndexedPack) -> None:
-        """Of a pack that is known, say what lies in it, whatever was said before."""
+    def replace(self, pack: IndexedPack) -> int:
+        """Of a pack that is known, say what lies in it, whatever was said before. Returns its number."""
         number = self._numbers[pack.id]
         self._starts[number] = len(self._are_trees)
         self._append(number, pack.blobs)
+        return number
 
     def _append(self, number: int, blobs: Iterable[IndexedBlob]) -> None:
         for blob in blobs:
@@ -97,6 +98,11 @@ class IndexFiles:
     def pack(self, number: int) -> IndexedPack:
         return IndexedPack(self.pack_ids[number], tuple(self.blobs(number)))
 
+    def is_mixed(self, number: int) -> bool:
+        """Whether both trees and data lie in the pack."""
+        start, count = self._starts[number], self._counts[number]
+        return len(set(self._are_trees[start : start + count])) > 1
+
     def size_bytes(self, number: int) -> int:
         """How long the pack is if it holds just these blobs."""
         start, count = self._starts[number], self._counts[number]
@@ -114,6 +120,11 @@ def named_packs(repository: Repository) -> Iterator[tuple[str, bytes]]:
                 yield name, parse_id(pack["id"])
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{name} cannot be read: {error!r}", remedy="Run 'check'.", blob=name) from error
+
+
+def packs_named_by(repository: Repository, name: str) -> list[IndexedPack]:
+    """What one index file says, which could be read before."""
+    return list(_packs_of(repository.load_unpacked(name)))
 
 
 def _index_bodies(repository: Repository) -> Iterator[tuple[str, bytes]]:

@@ -18,7 +18,7 @@ from shared.errors import BlobNotFound, Damaged
 from shared.repository.ahead import fetched_ahead
 from shared.repository.compression import MOST_DATA_BYTES
 from shared.repository.index import BlobIndex, IndexedBlob, IndexedPack, Location
-from shared.repository.index_files import IndexFiles
+from shared.repository.index_files import IndexFiles, packs_named_by
 from shared.repository.packs import pack_name
 from shared.repository.reader import BlobReader, load_header, open_blob
 from shared.repository.repository import Repository
@@ -46,7 +46,8 @@ class PruneProgress:
 _NOT, _ELSEWHERE, _USED = range(3)
 """What a blob in a pack is to the snapshots: not needed, needed and read from another place, needed."""
 _NEEDED, _PROVEN, _FALSE = range(1, 4)
-"""Marks of blobs: needed; and read where the index finds it; and not there, so that every copy counts as needed."""
+"""Marks of blobs: needed; and read where the index finds it; and not there, so that every other copy counts as
+needed."""
 
 
 class Usage(NamedTuple):
@@ -73,6 +74,8 @@ class Needs:
     ids."""
     false: dict[str, None] = field(default_factory=dict)
     """Packs that do not hold what an index says, though another one may."""
+    lying: set[str] = field(default_factory=set)
+    """Index files that say of a pack what its header does not."""
     _named: int = 0
     _broken: set[int] = field(default_factory=set)
     _broken_and_needed: set[int] = field(default_factory=set)
@@ -125,21 +128,42 @@ class Needs:
                 continue
             location = index.find(blob.id, tree=blob.is_tree)
             here = location and location.pack == pack_id and location.offset == blob.offset
-            yield blob, _USED if here or mark == _FALSE else _ELSEWHERE
+            if mark == _FALSE:
+                yield blob, _NOT if here else _USED
+            else:
+                yield blob, _USED if here else _ELSEWHERE
+
+    def untrue_indexes(self) -> set[str]:
+        """Index files that lie, and those that name a pack which does not hold what it should."""
+        numbers = {self.index_files.number(bytes.fromhex(name[-64:])) for name in self.false}
+        return self.lying | {name for name, those in self.index_files.files.items() if not numbers.isdisjoint(those)}
 
     # --- finding them ---
 
     def settle_sizes(self, check: Callable[[], None]) -> None:
         """Of packs that are not as long as their blobs, look at the header: where two index files name a pack in two
         ways, both of them count up to here."""
-        numbers = {number: self.present.get(pack_id) for number, pack_id in enumerate(self.index_files.pack_ids)}
+        files = self.index_files
+        sizes = {pack_id: files.size_bytes(number) for number, pack_id in enumerate(files.pack_ids)}
         odd = [
-            blob for number, blob in numbers.items() if blob and blob.size_bytes != self.index_files.size_bytes(number)
+            blob for pack_id, size in sizes.items() if (blob := self.present.get(pack_id)) and blob.size_bytes != size
         ]
+        headers = {}
         for blob, header in fetched_ahead(self._header, odd, at_once=HEADERS_AT_ONCE):
             check()
             if header is not None:
-                self.index_files.replace(IndexedPack(bytes.fromhex(blob.name[-64:]), tuple(header)))
+                pack = IndexedPack(bytes.fromhex(blob.name[-64:]), tuple(header))
+                headers[files.replace(pack)] = pack
+        for name, numbers in files.files.items():
+            if not headers.keys().isdisjoint(numbers):
+                check()
+                named = {pack.id: pack for pack in packs_named_by(self.repository, name)}
+                if any(
+                    set(named[headers[each].id].blobs) != set(headers[each].blobs)
+                    for each in numbers
+                    if each in headers
+                ):
+                    self.lying.add(name)
 
     def add_whole_packs(self) -> None:
         self._named = len(self.index_files)

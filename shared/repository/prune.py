@@ -58,7 +58,7 @@ class PrunePlan:
     rescued: dict[str, int]
     """Packs that no index names and that a snapshot needs: they are named again."""
     rewrite_indexes: tuple[str, ...]
-    """Index files that name one of the packs that leave."""
+    """Index files that name one of the packs that leave, or say of one what its header does not."""
     missing: tuple[str, ...]
     """Packs that are needed and not there, or too short; of data blobs that are nowhere, their ids. They stop nothing:
     an index goes on naming them."""
@@ -140,7 +140,7 @@ def carry_out(
     new = _Repacking(repository, plan.needs, change, check, progress or PruneProgress()).run(plan.repack)
     removed = {name: size for name, size in plan.remove_packs.items() if name not in change.damaged}
     leaving = _numbers(plan.needs, (*removed, *plan.gone_packs))
-    obsolete = _naming(plan.needs, leaving)
+    obsolete = _naming(plan.needs, leaving) | dict.fromkeys(plan.needs.lying)
     named = {number for name, numbers in files.files.items() if name not in obsolete for number in numbers}
     stays = dict.fromkeys(number for name in obsolete for number in files.files[name])
     stays |= dict.fromkeys(_numbers(plan.needs, (*plan.rescued, *change.damaged)))
@@ -226,7 +226,9 @@ class _Planner:
             gone_packs=tuple(self._gone),
             unindexed={name: size for name, size in unnamed.items() if name not in self._used},
             rescued={name: size for name, size in unnamed.items() if name in self._used and name not in repack},
-            rewrite_indexes=tuple(_naming(needs, _numbers(needs, (*removed, *self._gone)))),
+            rewrite_indexes=tuple(
+                _naming(needs, _numbers(needs, (*removed, *self._gone))) | dict.fromkeys(needs.lying)
+            ),
             missing=tuple(needs.missing),
             used_bytes=self._used_bytes,
             unused_bytes=self._unused_bytes,

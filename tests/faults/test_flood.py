@@ -6,19 +6,36 @@ that would have stayed without them, and each restores; or the keeper deletes no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import random
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from shared.errors import BlobNotFound, Damaged
+from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.drill_results import put_drill_result
+from shared.recovery_point.journal import Journal, put_journal
+from shared.recovery_point.record import RecoveryPoint, new_id
+from shared.recovery_point.verifications import POINT, Verification, put_verification
 from shared.repository.index import IndexedPack, Location
 from shared.repository.index_files import IndexFiles
 from shared.repository.packs import SealedBlob, build_pack, pack_name
 from shared.repository.prune import PruneLimits
 from shared.repository.reader import open_blob
 from shared.repository.repository import Repository
+from shared.repository.trees import datetime_of, rfc3339_of
+from shared.repository.writer import BlobWriter
+from shared.storage.blob_store import BlobStore
+from tests.faults.helpers import PASSWORD, change_share, make_share
+from tests.faults.simulated import SimulatedSite, simulated_site
+from tests.standins.restic import StockRestic
 from tests.unit.repository.model import ALL, Model
 
 GARBAGE = b"nothing that anybody needs"
@@ -120,3 +137,166 @@ def test_a_garbage_tree_pack_stops_the_prune_and_is_named_fault_34(model: Model)
         model.mark()
     assert told.value.object == pack_name(garbage.id)
     assert model.names("") == before
+
+
+# --- a whole site ---
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAYS, BAD_DAY = 28, 12
+SETTINGS = {
+    "KEEP_LAST": "2",
+    "KEEP_DAILY": "5",
+    "KEEP_WEEKLY": "3",
+    "KEEP_MONTHLY": "1",
+    "KEEP_WITHIN": "1d",
+    "PROTECT_FOR": "6d",
+    "PRUNE_WAIT": "1d",
+    "PRUNE_MAX_UNUSED": "0",
+    "UNDELETE_FOR": "5d",
+}
+FORGED_RECORDS = 500
+
+
+@dataclass
+class Flood:
+    """What somebody adds with the rights of the backup app."""
+
+    site: SimulatedSite
+    chance: random.Random
+
+    @property
+    def records(self) -> BlobStore:
+        return self.site.vault.records
+
+    def repository(self) -> Repository:
+        return Repository.open(self.site.vault.share, PASSWORD)
+
+    def everything(self) -> None:
+        self.journals()
+        garbage = [self.snapshot() for _ in range(10)]
+        good = [point for point in Catalog(self.records).newest_first() if isinstance(point, RecoveryPoint)]
+        ids = [self.record(self.chance.choice(good), garbage) for _ in range(FORGED_RECORDS)]
+        for point in self.chance.sample(ids, 30):
+            self.results(point)
+        self.index_files()
+
+    def record(self, good: RecoveryPoint, garbage: Sequence[str]) -> str:
+        chance = self.chance
+        share = dict(good.components["share"])
+        time = chance.choice(
+            [
+                self.site.now,
+                self.site.now - chance.randrange(60) * DAY,
+                self.site.now + chance.randrange(400) * DAY,
+                datetime(1970, 1, 1, tzinfo=UTC),
+                datetime(9999, 12, 31, tzinfo=UTC),
+                datetime_of(good.time),
+            ]
+        )
+        share["files"] = chance.choice([0, 1, 2, share["files"], 2**62, 1e300, -5, "many"])
+        share["accepted"] = chance.choice([True, False])
+        share["snapshot"] = chance.choice([good.snapshot, chance.choice(garbage), "ff" * 32])
+        share["status"] = chance.choice(["complete", "partial", "failed"])
+        forged = replace(
+            good,
+            point=new_id(time, f"{chance.getrandbits(24):06x}"),
+            time=rfc3339_of(time),
+            status=chance.choice(["complete", "complete", "partial", "failed"]),
+            whole=chance.choice([True, True, False]),
+            suspect=chance.choice([True, False, False]),
+            without=chance.choice([[], ["share"], ["databases", "secrets"]]),
+            components={"share": share},
+            duration_seconds=chance.choice([1.0, 1e300, -7.0, 86_400.0]),
+        )
+        Catalog(self.records).add(forged)
+        return forged.point
+
+    def snapshot(self) -> str:
+        """Of an empty share."""
+        repository = self.repository()
+        repository.load_index()
+        with BlobWriter(repository) as writer:
+            tree = writer.save(b'{"nodes":[]}\n', tree=True).hex()
+        return repository.save_unpacked(
+            "snapshots",
+            orjson.dumps(
+                {
+                    "time": rfc3339_of(self.site.now),
+                    "tree": tree,
+                    "paths": ["/site"],
+                    "hostname": secrets.token_hex(4),
+                    "program_version": "lifeboat 99",
+                }
+            ),
+        )
+
+    def journals(self) -> None:
+        """Everything is marked and deleted, long ago, today and in years."""
+        names = [
+            f"{container}/{blob.name}"
+            for container in ("share", "recovery-points")
+            for blob in self.site.vault.versions(container).list("")
+        ]
+        points = tuple(Catalog(self.records).ids())
+        for days in (-300, 0, 3000):
+            put_journal(
+                self.records,
+                Journal(self.site.now + days * DAY, points=points, deletes=tuple(names), marks=tuple(names)),
+            )
+
+    def results(self, point: str) -> None:
+        """It was read back whole, and drilled."""
+        put_verification(self.records, Verification(POINT, point, self.site.now))
+        put_drill_result(self.records, point, self.site.now, {"status": "ok", "rto_seconds": 1.0})
+
+    def index_files(self) -> None:
+        repository = self.repository()
+        there = packs(repository)
+        shifted = [
+            IndexedPack(pack.id, tuple(blob._replace(offset=blob.offset + 7) for blob in pack.blobs)) for pack in there
+        ]
+        gone = [IndexedPack(secrets.token_bytes(32), pack.blobs) for pack in there]
+        for entries in (shifted, gone, [pack_that_claims(repository, data_blobs(repository))]):
+            repository.write_index(entries)
+        pack_that_claims(repository, data_blobs(repository))
+
+
+def _month(site: SimulatedSite, flood: Callable[[SimulatedSite], None]) -> list[str]:
+    """A backup a day, and the keeper's timers. Returns the good points that were made, by day."""
+    made = []
+    for day in range(DAYS):
+        change_share(site.share, day)
+        point = site.back_up()
+        if point.status != "complete":  # somebody claims a share that was far larger: a person is asked, and looks
+            assert [reason["code"] for reason in point.reasons] == ["share-shrank"]
+            point = site.back_up(allow_shrink=True)
+        assert point.status == "complete", (day, point.reasons)
+        made.append(point.point)
+        site.pass_by(HOUR)
+        if day == BAD_DAY:
+            flood(site)
+        site.pass_by(8 * HOUR)
+        site.protect()
+        if day % 3 == 0:
+            site.prune()
+        site.pass_by(DAY - 9 * HOUR)
+    return made
+
+
+SEEDS = [34 + number for number in range(int(os.environ.get("LIFEBOAT_TEST_EXAMPLES", "1")))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_after_a_month_with_a_flood_every_good_point_is_there_that_would_be_without_it_fault_34(
+    tmp_path: Path, newest_restic: StockRestic, seed: int
+) -> None:
+    with simulated_site(make_share(tmp_path / "peace" / "site", large=False), **SETTINGS) as peace:  # type: ignore[arg-type]
+        made = _month(peace, lambda site: None)
+        kept = {made.index(point) for point in peace.points()}
+    with simulated_site(make_share(tmp_path / "war" / "site", large=False), **SETTINGS) as site:  # type: ignore[arg-type]
+        made = _month(site, lambda site: Flood(site, random.Random(seed)).everything())
+        there = {made.index(point) for point in site.points() if point in made}
+        assert kept <= there
+        site.judged_by(newest_restic, tmp_path / "judge")
+        for day in there:
+            assert site.restored(made[day], tmp_path / str(day)) == site.told[made[day]]

@@ -72,3 +72,24 @@ def test_a_look_by_a_suspect_run_does_not_put_off_the_next_one() -> None:
 
 def test_without_points_there_is_no_history() -> None:
     assert read_history([]) == History()
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        {"files": "many"},
+        {"files": None},
+        {"files": -1},
+        {"files": [1]},
+        {"status": 7},
+        {"fingerprints": "ab"},
+        {"looked": 7},
+    ],
+    ids=str,
+)
+def test_a_record_that_makes_no_sense_of_the_share_keeps_nobody_from_backing_up_fault_34(share: dict[str, Any]) -> None:
+    forged, good = point("complete"), point("complete", 100)
+    forged.components["share"] |= share
+    history = read_history([forged, good])
+    assert history.baseline_files == (100 if "looked" not in share else 10)
+    assert history.looked_ns is None
