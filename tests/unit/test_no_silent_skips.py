@@ -1,4 +1,4 @@
-"""A skip that is not on the committed list fails the run."""
+"""A skip that is not on the committed list fails the run, in one process and with workers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pytest
 from tests.standins.azurite import REPOSITORY
 from tests.standins.restic import NEWEST_MISSING
 
+UNSAID = "not on tests/allowed_skips.txt"
 
+
+@pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize(("reason", "code"), [(NEWEST_MISSING, 0), ("I did not feel like it", 1)])
-@pytest.mark.parametrize("level", ["test", "module"])
-def test_only_the_skips_on_the_list_are_allowed(tmp_path: Path, reason: str, code: int, level: str) -> None:
-    skip = f"pytest.skip({reason!r}, allow_module_level=True)\n" if level == "module" else ""
-    (tmp_path / "test_it.py").write_text(
-        f"import pytest\n{skip}\n"
-        f"@pytest.mark.skipif({level == 'test'}, reason={reason!r})\n"
-        "def test_skipped(): pass\n"
-        "def test_passes(): pass\n"
+def test_only_the_skips_on_the_list_are_allowed(tmp_path: Path, reason: str, code: int, workers: str) -> None:
+    (tmp_path / "test_module.py").write_text(
+        f"import pytest\npytest.skip({reason!r}, allow_module_level=True)\ndef test_passes(): pass\n"
     )
-    (tmp_path / "test_other.py").write_text("def test_passes(): pass\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    (tmp_path / "test_one.py").write_text(
+        f"import pytest\n@pytest.mark.skip(reason={reason!r})\ndef test_skipped(): pass\ndef test_passes(): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider", "-n", workers]
     done = subprocess.run(
         [*command, "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)],
         cwd=REPOSITORY,
@@ -34,4 +34,6 @@ def test_only_the_skips_on_the_list_are_allowed(tmp_path: Path, reason: str, cod
         check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
-    assert ("not on tests/allowed_skips.txt" in done.stdout) == bool(code)
+    told = done.stdout.partition(UNSAID)[2]
+    for skipped in ("test_module.py", "test_one.py::test_skipped"):
+        assert (f"{skipped}: " in told) == bool(code), done.stdout
