@@ -1,10 +1,11 @@
 """The main job, seen once on real parts: ``make demo``.
 
 A share like a hoster's, served by a real Samba, the databases of a stand-in for SQL Server and the secrets in one for
-Key Vault are backed up into a real Azurite, changed, backed up again, checked by Lifeboat and by stock restic,
-destroyed and brought back, byte for byte and row for row. Every command is run as an operator would run it. Exit code 0
-when all is as it should be, 1 when anything is not, 130 when interrupted. Everything but the runbook, which is to be
-read, lies in a temporary folder that is removed at the end; servers are stopped whatever happens.
+Key Vault are backed up into a real Azurite, changed, backed up again, checked by Lifeboat and by stock restic, read
+back, drilled, protected, destroyed together with the vault, and brought back, byte for byte and row for row. Every
+command is run as an operator would run it. Exit code 0 when all is as it should be, 1 when anything is not, 130 when
+interrupted. Everything but the runbook, which is to be read, lies in a temporary folder that is removed at the end;
+servers are stopped whatever happens.
 """
 
 from __future__ import annotations
@@ -35,23 +36,33 @@ from rich.text import Text
 from scripts import demo_share
 from scripts.demo_databases import HOSTING, Databases, running_databases
 from scripts.demo_secrets import Secrets, running_secrets
+from scripts.demo_vault import DemoVault, running_vault
 from shared.errors import DriverMissing, LifeboatError
 from shared.recovery_point.listing import list_points, show_point
 from shared.settings import Settings
-from shared.storage.azure_blobs import AzureBlobStore
 from shared.terminal import bytes_text, duration_text
 from tests.standins import restic
-from tests.standins.azurite import API_VERSION, KEY, PROGRAM, REPOSITORY, Azurite, AzuriteMissing, running_azurite
-from tests.standins.rights_proxy import LANDING, RightsProxy, running_rights_proxy
+from tests.standins.azurite import KEY, PROGRAM, REPOSITORY, Azurite, AzuriteMissing, running_azurite
+from tests.standins.rights_proxy import LANDING, running_rights_proxy
 from tests.standins.samba import PASSWORD, USERNAME, Samba, SambaCannotStart
 
-CONTAINERS = ("share", "recovery-points", "databases")
 SECRET_SETTINGS = (
     "LIFEBOAT_SHARE_PASSWORD",
     "LIFEBOAT_VAULT_KEY",
     "LIFEBOAT_SQL_PASSWORD",
+    "LIFEBOAT_DRILL_SQL_PASSWORD",
     "LIFEBOAT_LANDING_KEY",
 )
+KEEP_ONE = {
+    "LIFEBOAT_KEEP_LAST": "1",
+    "LIFEBOAT_KEEP_WITHIN": "0s",
+    "LIFEBOAT_KEEP_DAILY": "0",
+    "LIFEBOAT_KEEP_WEEKLY": "0",
+    "LIFEBOAT_KEEP_MONTHLY": "0",
+}
+"""By default all that is younger than two days is kept, so nothing of a demo would go."""
+UNPROTECTED = tuple(f"recovery-points/{folder}/" for folder in ("runs", "verifications", "drills"))
+"""Results, of which nothing is restored."""
 RUNBOOK = REPOSITORY / ".cache" / "demo-runbook.html"
 """What the demo leaves behind, to be read."""
 INTERRUPTED = 130
@@ -81,6 +92,15 @@ class Line:
     what: str
     seconds: float
     calls: Counter[str] | None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What the worst day has destroyed, and what everything is compared with when it is back."""
+
+    download: bytes
+    rows: Mapping[str, list[tuple[object, ...]]]
+    """By database."""
 
 
 class Screen:
@@ -150,9 +170,7 @@ class Demo:
     folder: Path
     share: Path
     share_url: str
-    azurite: Azurite
-    proxy: RightsProxy
-    account: str
+    vault: DemoVault
     databases: Databases | None
     """None where no ODBC driver is to be had."""
     landing_url: str
@@ -169,15 +187,20 @@ class Demo:
         return {
             "LIFEBOAT_SHARE_URL": self.share_url,
             **(smb if self.share_url.startswith("smb:") else {}),
-            "LIFEBOAT_VAULT_URL": self.proxy.url(self.account),
+            "LIFEBOAT_VAULT_URL": self.vault.backup.url(self.vault.account),
             "LIFEBOAT_VAULT_KEY": KEY,
             **self.secrets.settings(),
+            "LIFEBOAT_DRILL_SHARE_SAMPLE": "32M",
             **(
                 {**self.databases.settings(), "LIFEBOAT_LANDING_URL": self.landing_url, "LIFEBOAT_LANDING_KEY": KEY}
                 if self.databases
                 else {}
             ),
         }
+
+    def keeper(self) -> dict[str, str]:
+        """The settings of the keeper's commands."""
+        return self.settings() | {"LIFEBOAT_VAULT_URL": self.vault.keeper.url(self.vault.account)}
 
     def tell(self) -> None:
         self.tell_settings()
@@ -186,14 +209,21 @@ class Demo:
         second = self.second_backup(first)
         self.points()
         self.check()
+        self.screen.headline("A judge that we did not write: stock restic checks the same repository")
         self.stock_restic()
         self.destroyed()
         self.restored(second)
         self.compared()
         if self.databases:
             self.secrets_rotated(self.databases)
-        newest = self.status()
-        self.worst_day(newest)
+        newest = self.newest_whole_point()
+        self.verified(newest)
+        self.drilled()
+        self.status()
+        self.kept_and_protected()
+        lost = self.worst_day()
+        self.vault_brought_back()
+        self.all_restored(newest, lost)
         self.runbook(newest)
 
     # --- steps ---
@@ -279,13 +309,12 @@ class Demo:
         self.screen.good(f"nothing damaged, in {duration_text(ran.seconds)}")
 
     def stock_restic(self) -> None:
-        self.screen.headline("A judge that we did not write: stock restic checks the same repository")
         binaries = restic.installed()
         if not binaries:
             self.screen.says("skipped: restic is not installed here (on Debian: apt-get install restic)")
             return
         copy = self.folder / "vault-copy"
-        with self.container("share") as store:
+        with self.vault.store("share") as store:
             restic.copy_container(store, copy)
             blobs = list(store.list(""))
         size = sum(blob.size_bytes for blob in blobs)
@@ -364,39 +393,99 @@ class Demo:
         self.expect(pairing["verdict"] == "fits", f"the secrets are {pairing['verdict']}, and should fit")
         self.screen.good("share, databases and secrets in one recovery point, known to fit each other")
 
-    def status(self) -> str:
+    def verified(self, point: str) -> None:
+        self.screen.headline("Is all of it still there? Whatever the newest point needs is read back and hashed")
+        ran = self.lifeboat("verify", "--point", point, what="verify")
+        self.expect_code(ran, 0)
+        self.screen.good(f"nothing damaged, in {duration_text(ran.seconds)}; by timer, all of the vault within 30 days")
+
+    def drilled(self) -> None:
+        self.screen.headline("A drill: restored for real, measured, and thrown away")
+        if self.databases:
+            self.screen.says("The databases go to the other stand-in for SQL Server; of the share a sample is taken.")
+        ran = self.lifeboat("drill", what="drill")
+        self.expect_code(ran, 0)
+        if self.databases:
+            self.expect(not self.databases.left_by_drills(), "the drill has left databases behind")
+        self.screen.good("what came back was compared, and is gone again; the result is kept beside the point")
+
+    def status(self) -> None:
         self.screen.headline("How things stand")
         ran = self.lifeboat("status", what="status")
         self.expect_code(ran, 0)
-        newest = next(
-            show for show in list_points(self.values())["points"] if show["status"] == "complete" and show["whole"]
-        )
         self.screen.good("each component has a good backup that is younger than its recovery point objective")
-        return str(newest["point"])
 
-    def worst_day(self, point: str) -> None:
+    def kept_and_protected(self) -> None:
+        self.screen.headline("The keeper, another identity, says what may go, and locks what is needed")
+        self.screen.says(
+            f"For it LIFEBOAT_VAULT_URL is {self.keeper()['LIFEBOAT_VAULT_URL']}. What would go, were only the newest "
+            "point kept (LIFEBOAT_KEEP_LAST=1, all other KEEP_... 0)?"
+        )
+        ran = self.lifeboat("prune", "--dry-run", what="prune --dry-run", settings=self.keeper() | KEEP_ONE)
+        self.expect_code(ran, 0)
+        self.expect("would be removed" in ran.output, "nothing would be removed")
+        self.screen.good("nothing was deleted: a dry run")
+        ran = self.lifeboat("protect", what="protect", settings=self.keeper())
+        self.expect_code(ran, 0)
+        self.expect("none can be deleted before" in ran.output, "something has no date")
+        self.screen.good("until that date nobody can delete them for good, with whatever rights")
+
+    def worst_day(self) -> Lost:
         lost = "the share is emptied" + (f", {HOSTING} is dropped" if self.databases else "")
-        self.screen.headline(f"The worst day: {lost}. All of it is brought back by one command")
-        before = self.databases.contents() if self.databases else {}
+        self.screen.headline(f"The worst day: {lost}, and somebody with every right deletes what is in the vault")
+        destroyed = self.destroy_all()
+        attacked = self.vault.delete_everything()
+        self.expect(not attacked.left, f"{attacked.left} blobs are still there")
+        needed = [name for name in attacked.for_good if not name.startswith(UNPROTECTED)]
+        self.expect(not needed, f"gone for good, and needed: {', '.join(needed)}")
+        self.screen.says(
+            f"{attacked.gone} blobs are gone: every one that was there. Of {len(attacked.for_good)}, the results of "
+            "runs, verifications and drills, no version is left either: nothing needs them. Of the others the storage "
+            "has refused to delete the last version, since its date has not come."
+        )
+        ran = self.lifeboat("status", what="status of an empty vault")
+        self.expect_code(ran, 1)
+        self.screen.good("exit code 1: it does not go unnoticed")
+        return destroyed
+
+    def destroy_all(self) -> Lost:
+        """Everything but the vault."""
+        lost = Lost(self.secrets.download.read_bytes(), self.databases.contents() if self.databases else {})
         demo_share.destroy(self.share)
+        self.secrets.download.unlink()
         if self.databases:
             self.databases.drop()
             self.expect(HOSTING not in self.databases.names(), f"{HOSTING} is still there")
             self.screen.says(f"DROP DATABASE {HOSTING}")
-        original = self.secrets.download.read_bytes()
-        self.secrets.download.unlink()
+        return lost
+
+    def vault_brought_back(self) -> None:
+        self.screen.headline("The vault is brought back by the keeper, and checked by us and by the judge")
+        ran = self.lifeboat("undelete", what="undelete", settings=self.keeper())
+        self.expect_code(ran, 0)
+        self.screen.good(f"whatever points need is there again, in {duration_text(ran.seconds)}")
+        ran = self.lifeboat("check", "--read-data", what="check --read-data, after undelete")
+        self.expect_code(ran, 0)
+        self.screen.good("nothing damaged")
+        self.stock_restic()
+        ran = self.lifeboat("protect", what="protect, after undelete", settings=self.keeper())
+        self.expect_code(ran, 0)
+        self.screen.good("what has come back cannot be deleted for good either")
+
+    def all_restored(self, point: str, lost: Lost) -> None:
+        self.screen.headline("Everything is brought back from it by one command")
         ran = self.lifeboat(
             "restore", "all", "--overwrite", "--yes", "--secrets-to", str(self.secrets.download), what="restore all"
         )
         self.expect_code(ran, 0)
         self.expect(f"restored {point}: complete" in ran.output, "it is not the newest whole point that came back")
-        self.expect(self.secrets.download.read_bytes() == original, "SystemSecrets.JSON is not what it was")
+        self.expect(self.secrets.download.read_bytes() == lost.download, "SystemSecrets.JSON is not what it was")
         found = list(demo_share.differences(self.kept, self.share))
         self.expect(not found, f"{len(found):,} differences in the share")
         self.screen.good("share: every byte, name and time as before; SystemSecrets.JSON: every byte, mode 0600")
         if self.databases:
             after = self.databases.contents()
-            self.expect(before == after, "the rows are not those that were there")
+            self.expect(lost.rows == after, "the rows are not those that were there")
             rows = sum(len(each) for each in after.values())
             self.screen.good(f"both databases are ONLINE, with the same {rows:,} rows")
         self.screen.good(f"in {duration_text(ran.seconds)}")
@@ -412,12 +501,20 @@ class Demo:
 
     # --- tools of the steps ---
 
-    def lifeboat(self, *arguments: str, what: str, shown: Callable[[str], bool] = lambda line: True) -> Ran:
+    def lifeboat(
+        self,
+        *arguments: str,
+        what: str,
+        settings: Mapping[str, str] | None = None,
+        shown: Callable[[str], bool] = lambda line: True,
+    ) -> Ran:
         """Run a command of Lifeboat, showing it and what it prints."""
         self.screen.command(f"python lifeboat.py {' '.join(arguments)}")
-        before = len(self.proxy.calls)
-        ran = self.run([sys.executable, "lifeboat.py", *arguments], self.settings(), shown)
-        ran.calls.update(call.kind for call in self.proxy.calls[before:])
+        asked = (self.vault.backup.calls, self.vault.keeper.calls)
+        before = [len(calls) for calls in asked]
+        ran = self.run([sys.executable, "lifeboat.py", *arguments], settings or self.settings(), shown)
+        for calls, count in zip(asked, before, strict=True):
+            ran.calls.update(call.kind for call in calls[count:])
         self.lines.append(Line(what, ran.seconds, ran.calls))
         return ran
 
@@ -478,9 +575,9 @@ class Demo:
     def values(self) -> Settings:
         return Settings.from_environment(self.settings())
 
-    def container(self, name: str) -> AzureBlobStore:
-        """As who owns the account: beside the stand-in for the rights."""
-        return open_container(self.azurite, self.account, name)
+    def newest_whole_point(self) -> str:
+        shown = list_points(self.values())["points"]
+        return next(str(each["point"]) for each in shown if each["status"] == "complete" and each["whole"])
 
     def expect_code(self, ran: Ran, code: int) -> None:
         self.expect(ran.code == code, f"the exit code is {ran.code}, not {code}")
@@ -504,10 +601,6 @@ class Demo:
         return table
 
 
-def open_container(azurite: Azurite, account: str, name: str) -> AzureBlobStore:
-    return AzureBlobStore.open(azurite.url(account), name, account_key=KEY, credential=None, api_version=API_VERSION)
-
-
 def tell_story(screen: Screen, options: argparse.Namespace) -> None:
     """Set the stage, tell the story, clear everything away."""
     with contextlib.ExitStack() as stage:
@@ -526,15 +619,15 @@ def tell_story(screen: Screen, options: argparse.Namespace) -> None:
         azurite_folder = folder / "azurite"
         azurite_folder.mkdir()
         azurite = stage.enter_context(running_azurite(azurite_folder, in_memory=False))
-        account = azurite.new_account()
-        for name in CONTAINERS:
-            with open_container(azurite, account, name) as store:
-                store.create_container_if_missing()
+        vault = stage.enter_context(running_vault(azurite))
         screen.good(f"vault: Azurite {_azurite_version()}, Microsoft's emulator of blob storage, port {azurite.port}")
-        proxy = stage.enter_context(running_rights_proxy(azurite))
         screen.good(
-            f"rights: a stand-in of ours before it, port {proxy.port}, does what Azure's role assignment does: the "
-            "backup may read and add, never overwrite, and delete only its locks"
+            f"rights: a STAND-IN before it does what Azure's role assignments do: the backup, at port "
+            f"{vault.backup.port}, may read and add, never overwrite, and delete only its locks; the keeper, at port "
+            f"{vault.keeper.port}, may delete and set dates"
+        )
+        screen.good(
+            "versions and dates of blobs, which Azurite lacks: the same STAND-IN keeps them in memory, by Azure's rules"
         )
         databases, landing_url = _serve_databases(stage, screen, folder, azurite)
         kept = folder / "operator"
@@ -544,7 +637,7 @@ def tell_story(screen: Screen, options: argparse.Namespace) -> None:
             f"secrets: a STAND-IN for Key Vault, port {kept_secrets.key_vault.port}, and one for an app's identity:"
             " TLS, challenge, tokens and versions as the real ones have them"
         )
-        demo = Demo(screen, folder, share, share_url, azurite, proxy, account, databases, landing_url, kept_secrets)
+        demo = Demo(screen, folder, share, share_url, vault, databases, landing_url, kept_secrets)
         demo.tell()
         screen.headline("The figures: seconds, start-up included, and requests to the vault")
         screen.table(demo.figures())
@@ -575,12 +668,13 @@ def _serve_databases(
     try:
         databases = stage.enter_context(running_databases(folder))
     except DriverMissing as reason:
-        screen.says(f"databases: NONE, since {reason}. What follows shows the share alone.")
+        screen.says(f"databases: NONE, since {reason}. What follows shows share and secrets alone.")
         return None, ""
     landing = stage.enter_context(running_rights_proxy(azurite, rights=LANDING))
     screen.good(
         f"databases: a STAND-IN for SQL Server (the real one cannot run here), port {databases.server.port}: it speaks "
-        "SQL Server's own protocol with TLS to Microsoft's ODBC driver, and its backups are in a format of its own"
+        "SQL Server's own protocol with TLS to Microsoft's ODBC driver, and its backups are in a format of its own; a "
+        f"second one, port {databases.drill_server.port}, is for drills"
     )
     screen.good("landing: a second account of Azurite, into which that server writes by itself, with a SAS")
     return databases, landing.url(azurite.new_account())

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from scripts import demo_share
+from tests.standins import restic
 from tests.standins.azurite import KEY, REPOSITORY
 from tests.standins.samba import PASSWORD
 
@@ -77,18 +78,30 @@ def test_the_demo_shows_the_whole_job_over_smb(temporary: Path) -> None:
         "backup",
         "secrets put",
         "backup",
+        "verify --point",
+        "drill",
         "status",
+        "prune --dry-run",
+        "protect",
+        "status",
+        "undelete",
+        "check --read-data",
+        "protect",
         "restore all",
         "runbook --point",
     ]
     assert "a STAND-IN for SQL Server" in output
     assert "a STAND-IN for Key Vault" in output
+    assert "versions and dates of blobs, which Azurite lacks: the same STAND-IN" in " ".join(output.split())
     assert "both databases are ONLINE, with the same 1,500 rows" in output
     assert "SystemSecrets.JSON: every byte" in output
     assert "known to fit each other" in output
     assert "share-shrank" in output
     assert "the same names, sizes, times" in output
-    assert "no errors were found" in output
+    assert output.count("no errors were found") == 2 * len(restic.installed())
+    assert "blobs are gone: every one that was there" in output
+    assert "late: there is no good backup of the share" in output
+    assert "blobs brought back" in output
     assert "everything is as it should be" in output
     assert_fit_for_a_pipe(output)
     assert_nothing_is_left(temporary)
