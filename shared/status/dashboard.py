@@ -1,9 +1,9 @@
 """The dashboard: how things stand, on one page for people, in the app and as a file.
 
-What is wrong comes first, then the age of each component's newest good backup, the points as a timeline and as a list,
-the secrets, the last verification and the last drill. What a name or a message holds is text on the page and nothing
-else; what colour tells, a word tells too. The style is that of ``page``: geometry is in attributes of SVG, which a
-strict policy allows.
+What is wrong comes first, then the age of each component's newest good backup, how it was proven (the last
+verification, the last drill), the secrets, and the points as a timeline and as a list. What a name or a message holds
+is text on the page and nothing else; what colour tells, a word tells too. The style is that of ``page``: geometry is in
+attributes of SVG, which a strict policy allows.
 """
 
 from __future__ import annotations
@@ -124,11 +124,11 @@ def render(dashboard: Dashboard, *, links: bool) -> str:
         f"State{where} at {_moment(health.time)}.</p>",
         *_wrong(dashboard.reasons),
         *_standings(health),
-        *_timeline(dashboard.points),
-        *_list(dashboard, links),
-        *_secrets(health),
         *_verification(health),
         *_drill(health),
+        *_secrets(health),
+        *_timeline(dashboard.points),
+        *_list(dashboard, links),
         *_notes(health.notes),
     ]
     return page(f"Lifeboat: {health.status}", "\n".join(body))
@@ -344,13 +344,15 @@ def _drill(health: Health) -> Iterator[str]:
         yield f"<p>{_text(known)}</p>"
         return
     drill = health.last_drill.result
-    rto = "nothing came back" if drill.rto_seconds is None else f"back in {duration_text(drill.rto_seconds)}"
+    measured = drill.rto_seconds
+    rto = "nothing came back" if measured is None else f"back in {duration_text(measured)}"
+    kind = "" if measured is None else " (the measured RTO)"
     whole = drill.estimated_rto_seconds
     estimate = "" if whole is None else f"; all of it would take about {duration_text(whole)}"
-    drilled = f" {_text(', '.join(drill.drilled))};" if drill.drilled else ""
+    drilled = f" drilled: {_text(', '.join(drill.drilled))};" if drill.drilled else ""
     yield (
-        f"<ul><li>{_mark(drill.status == OK)} <strong>{_text(drill.status)}, {rto}</strong> (the measured RTO)"
-        f"{estimate};{drilled} {age_text(health.last_drill.age_seconds)} ago, at {_moment(drill.time)}, of "
+        f"<ul><li>{_mark(drill.status == OK)} <strong>{_text(drill.status)}, {rto}</strong>{kind}{estimate};"
+        f"{drilled} {age_text(health.last_drill.age_seconds)} ago, at {_moment(drill.time)}, of "
         f"<code>{_text(drill.point)}</code></li></ul>"
     )
 

@@ -30,7 +30,7 @@ from tests.unit.status.test_dashboard import SAMPLES
 Json = dict[str, Any]
 
 IMAGES = REPOSITORY / "docs/images"
-WIDTHS = {"phone": (390, 1300), "wide": (1280, 1300)}
+WIDTHS = {"phone": (390, 1300), "wide": (1280, 1710)}
 _ANSWER_SECONDS = 60.0
 
 
@@ -167,7 +167,13 @@ def written(sample: str, folder: Path, *, links: bool = True) -> str:
 
 TEXTS = {
     "empty": ("nothing could be looked at", "LIFEBOAT_VAULT_URL", "None could be listed"),
-    "healthy": ("each component has a good backup", "appservice_hosting", "back in 31 min 44 s", "61.0 GiB"),
+    "healthy": (
+        "each component has a good backup",
+        "appservice_hosting",
+        "back in 31 min 44 s",
+        "about 4 h 31 min",
+        "61.0 GiB",
+    ),
     "failing": ("What is wrong, and what to do", "never backed up", "secrets put", "runbook", "nothing came back"),
 }
 _OVERFLOWING = """

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from shared.errors import StorageUnavailable, TargetError
 from shared.recovery_point.drill_results import DrillResult
 from shared.recovery_point.record import RecoveryPoint
+from shared.recovery_point.rotation import CIRCLE, Arc, Rotation
+from shared.recovery_point.verifications import POINT, ROUND, KeptVerification
 from shared.settings import Settings
 from shared.status.dashboard import (
     MOST_POINTS,
@@ -27,6 +29,7 @@ from shared.status.dashboard import (
 )
 from shared.status.health import Drift, Expiry, Health, LastDrill, Standing, read_health
 from shared.status.history import PassedOver
+from shared.status.last_verification import LastVerification, Verifications
 from shared.storage.blob_store import BlobStore
 from shared.storage.local_folder import LocalFolderStore
 from tests.unit.status.points import point as record
@@ -72,6 +75,19 @@ def seen(number: int, status: str = "complete", **other: Any) -> PointSeen:
     return PointSeen(point_id(number), status, **(values | other))
 
 
+def verification(
+    status: str, *, hours: float, findings: int = 0, read_back_since: datetime | None = None, point: str | None = None
+) -> LastVerification:
+    """A round of so many ``hours`` ago, or, with ``point``, that of a point."""
+    began = NOW - timedelta(hours=hours)
+    rotation = Rotation(0, began, (Arc(CIRCLE, read_back_since),)) if read_back_since else None
+    kind = POINT if point else ROUND
+    name = f"verifications/rounds/{began:%Y%m%dT%H%M%SZ}-round-5a11ed.json"
+    objects = (f"share/data/5e/5e{'07c1' * 15}b2",) if findings else ()
+    kept = KeptVerification(name, kind, point, began, status, findings, objects, 2_310 * MIB, rotation)
+    return LastVerification(kept, hours * HOUR)
+
+
 def empty() -> Dashboard:
     """A vault that nobody has set: the first start."""
     return Dashboard(read_health(Settings({}), now=NOW))
@@ -90,7 +106,18 @@ def healthy() -> Dashboard:
             standing("secrets", 31 * 24, 90 * 24),
         ),
         drift=Drift("fits", "no password was changed in the databases since it was uploaded", (), point_id(0), ""),
-        last_drill=LastDrill(DrillResult(point_id(3), NOW - timedelta(days=3, hours=6), "ok", 1904.0), 3.25 * DAY),
+        last_verification=verification("ok", hours=9.5, read_back_since=NOW - timedelta(days=27, hours=9)),
+        last_drill=LastDrill(
+            DrillResult(
+                point_id(3),
+                NOW - timedelta(days=3, hours=6),
+                "ok",
+                1904.0,
+                estimated_rto_seconds=16_260.0,
+                drilled=("databases", "share", "secrets"),
+            ),
+            3.25 * DAY,
+        ),
     )
     first = seen(44, duration_seconds=15_600, stored=(("databases", 2 * GIB), ("share", 61 * GIB)))
     reasons = ("the file u/1042/app_offline.htm could not be read: it is locked by another",)
@@ -102,6 +129,7 @@ def healthy() -> Dashboard:
 def failing() -> Dashboard:
     late = "the newest good backup of the share is 3 d 11 h old and may be 26 h: it stands for 2026-11-22 01:03:20Z"
     drift = "the secrets were rotated at 2026-11-23 14:10Z and nobody saved them again: these do not open the databases"
+    damaged = verification("damaged", hours=10, findings=2)
     health = Health(
         time=NOW,
         components=(
@@ -132,12 +160,14 @@ def failing() -> Dashboard:
                 "message": drift,
                 "remedy": "Download the secrets anew in the administrator portal and run 'secrets put'.",
             },
+            *Verifications(damaged=(damaged.result,)).reasons(),
         ),
         drift=Drift("drift", drift, ("appservice_hosting.appservice_hosting_Operations",), point_id(0), ""),
         expiries=(
             Expiry("system-secrets", "CN=api.appservice.local", "AB" * 20, NOW + timedelta(days=12), 12),
             Expiry("tde", "CN=TDE", "CD" * 20, NOW - timedelta(days=2), -2),
         ),
+        last_verification=damaged,
         last_drill=LastDrill(DrillResult(point_id(20), NOW - timedelta(days=20), "failed", None), 20 * DAY),
         notes=("database appservice_metering: its moment is 2 min ahead of the clock here",),
     )
@@ -210,7 +240,10 @@ def test_a_healthy_vault_is_told_in_words() -> None:
     assert "What is wrong" not in text
     assert text.count("✔ in time") == 6
     assert "10 h 54 min old of 26 h" in text
-    assert "back in 31 min 44 s (the measured RTO); 3 d 6 h ago" in text
+    assert "back in 31 min 44 s (the measured RTO); all of it would take about 4 h 31 min" in text
+    assert "drilled: databases, share, secrets; 3 d 6 h ago" in text
+    assert "ok, of what was due; 9 h 30 min ago" in text
+    assert "everything has been read back since 2026-10-29 03:00Z" in text
     assert "the secrets fit the databases" in text
     assert "No certificate among them ends soon" in text
 
@@ -219,12 +252,14 @@ def test_what_is_wrong_comes_first_with_its_remedy() -> None:
     text = read(failing()).text
     wrong = text.index("What is wrong, and what to do")
     assert wrong < text.index("3 d 11 h old and may be 26 h") < text.index("Run 'backup'.") < text.index("Newest good")
+    assert text.index("Last verification") < text.index("Last drill") < text.index("Recovery points")
     assert "✘ never backed up" in text
     assert "✘ late" in text
     assert "rotated: appservice_hosting.appservice_hosting_Operations" in text
     assert "expires in 12 days" in text
     assert "has expired" in text
-    assert "failed, nothing came back" in text
+    assert "damaged, 2 finding(s)" in text
+    assert "failed, nothing came back; 20 d ago" in text
     assert "and 3 more reasons" in text
 
 
@@ -311,7 +346,8 @@ def hostile(name: str) -> Dashboard:
             reasons=(reason,),
             drift=Drift(name, name, (name,), name, name),
             expiries=(Expiry(name, name, name, NOW, 0),),
-            last_drill=LastDrill(DrillResult(name, NOW, name, 1.0), 1.0),
+            last_verification=verification(name, hours=1, point=name),
+            last_drill=LastDrill(DrillResult(name, NOW, name, 1.0, drilled=(name,)), 1.0),
             notes=(name,),
         ),
         (PointSeen(name, name, NOW, stored=((name, 1),), reasons=(name,)), PointSeen(name, name)),
