@@ -15,7 +15,8 @@ from typing import Any
 from shared.errors import BlobNotFound, Damaged
 from shared.repository.crypto import read_key_file
 from shared.repository.index import IndexedBlob, IndexedPack, Location, parse_id
-from shared.repository.packs import pack_bytes, pack_name, parse_pack
+from shared.repository.index_files import IndexFiles
+from shared.repository.packs import pack_name, parse_pack
 from shared.repository.reader import BlobReader, open_blob
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
@@ -54,7 +55,8 @@ class Checker:
     progress: CheckProgress = field(default_factory=CheckProgress)
     check: Callable[[], None] = lambda: None
     findings: list[Finding] = field(default_factory=list)
-    _packs: dict[bytes, tuple[IndexedBlob, ...]] = field(default_factory=dict)
+    _files: IndexFiles = field(default_factory=IndexFiles)
+    """What the index files name, a damaged one as far as it could be read."""
     _present: dict[bytes, int] = field(default_factory=dict)
     _snapshots: set[str] = field(default_factory=set)
     _needed: set[bytes] = field(default_factory=set)
@@ -62,23 +64,23 @@ class Checker:
 
     def run(self, *, read_data: bool = False) -> list[Finding]:
         self._look()
-        self._check_packs(self._packs)
+        self._check_packs(range(len(self._files)))
         self._check_snapshots(self.repository.list_ids("snapshots"))
         if read_data:
-            self.read_packs(self._packs)
+            self.read_packs(self._files.pack_ids)
         return self.findings
 
     def run_for(self, snapshots: Iterable[str]) -> list[Finding]:
         """As ``run`` with ``read_data``, of these snapshots and what they need."""
         self._look()
         self._check_snapshots(snapshots)
-        self._check_packs(self._needed & self._packs.keys())
+        self._check_packs([number for pack in self._needed if (number := self._files.number(pack)) is not None])
         self.read_packs(self._needed)
         return self.findings
 
     def packs(self) -> list[bytes]:
         """Ids of the packs that an index names and that are there, after ``run``."""
-        return [pack for pack in self._packs if pack in self._present]
+        return [pack for pack in self._files.pack_ids if pack in self._present]
 
     def snapshots(self) -> set[str]:
         """Ids of the snapshots that are there, after ``run``."""
@@ -112,27 +114,30 @@ class Checker:
                 self.repository.index.add_file(document, present=self._present)
                 for pack in document["packs"]:
                     blobs = tuple(_indexed(fields) for fields in pack["blobs"])
-                    self._packs[bytes.fromhex(pack["id"])] = blobs
+                    self._files.add(IndexedPack(parse_id(pack["id"]), blobs))
             except BlobNotFound:
                 continue  # a prune replaced it since the listing
             except (Damaged, KeyError, TypeError, ValueError) as error:
                 self._found(blob.name, f"the index cannot be read: {error}")
-        for pack_id, blobs in self._packs.items():
+        for number, pack_id in enumerate(self._files.pack_ids):
             if pack_id not in self._present:  # known last: what lies in a pack that is there is looked for in that
-                self.repository.index.add_pack(IndexedPack(pack_id, blobs))
+                self.repository.index.add_pack(self._files.pack(number))
 
-    def _check_packs(self, packs: Collection[bytes]) -> None:
+    def _check_packs(self, numbers: Collection[int]) -> None:
         """Packs that an index names: there, as long as their blobs say, and each of one kind."""
-        self.progress.packs = len(packs)
-        for pack_id in packs:
-            name, blobs = pack_name(pack_id), self._packs[pack_id]
+        self.progress.packs = len(numbers)
+        for number in numbers:
+            pack_id = self._files.pack_ids[number]
+            name = pack_name(pack_id)
             size = self._present.get(pack_id)
+            if size is None and (since := self.repository.store.stat(name)):  # a prune has written it meanwhile
+                size = self._present[pack_id] = since.size_bytes
             if size is None:
                 self._found(name, "an index names the pack, and it is not there")
                 continue
-            if size != pack_bytes(blobs):
-                self._found(name, f"the pack is {size} bytes long, by its index {pack_bytes(blobs)}")
-            if len({blob.is_tree for blob in blobs}) > 1:
+            if size != self._files.size_bytes(number):
+                self._found(name, f"the pack is {size} bytes long, by its index {self._files.size_bytes(number)}")
+            if self._files.is_mixed(number):
                 self._found(name, "the pack mixes trees and data")
 
     def _check_snapshots(self, snapshots: Iterable[str]) -> None:
@@ -202,7 +207,7 @@ class Checker:
     def read_packs(self, packs: Iterable[bytes]) -> None:
         """Read packs back whole, after ``run``: their hashes, and each blob in them opened. Those that no index names
         and those that are not there are left out."""
-        packs = sorted({pack for pack in packs if pack in self._packs and pack in self._present})
+        packs = sorted({pack for pack in packs if self._files.number(pack) is not None and pack in self._present})
         with ThreadPoolExecutor(READS_AT_ONCE, "check") as pool:
             for start in range(0, len(packs), 64):
                 for pack_id, messages in zip(
@@ -230,7 +235,8 @@ class Checker:
         except Damaged as error:
             yield str(error)
             return
-        if sorted(blobs) != sorted(self._packs[pack_id]):
+        number = self._files.number(pack_id)
+        if number is None or sorted(blobs) != sorted(self._files.blobs(number)):
             yield "the pack's header and the index list different blobs"
         view = memoryview(body)
         for blob in blobs:

@@ -56,12 +56,6 @@ def pack_name(pack_id: bytes) -> str:
     return f"data/{name[:2]}/{name}"
 
 
-def pack_bytes(blobs: Sequence[IndexedBlob]) -> int:
-    """How long the pack with exactly these blobs is."""
-    compressed = sum(1 for blob in blobs if blob.plain_length)
-    return packed_bytes(sum(blob.length for blob in blobs), len(blobs), compressed)
-
-
 def packed_bytes(blobs_bytes: int, count: int, compressed: int) -> int:
     """How long a pack is whose ``count`` blobs, ``compressed`` of them compressed, are so long together."""
     header = compressed * _COMPRESSED.size + (count - compressed) * _RAW.size

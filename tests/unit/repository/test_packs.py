@@ -14,8 +14,8 @@ from shared.repository.packs import (
     MOST_BLOBS,
     SealedBlob,
     build_pack,
-    pack_bytes,
     pack_name,
+    packed_bytes,
     parse_pack,
 )
 from tests.unit.repository.strategies import KEY, blob_ids
@@ -30,7 +30,8 @@ def test_a_pack_lists_what_was_put_into_it(sealed: list[SealedBlob], tree: bool)
     pack, body = build_pack(KEY, sealed, tree=tree)
     assert pack.id == hashlib.sha256(body).digest()
     assert parse_pack(KEY, body) == list(pack.blobs)
-    assert pack_bytes(pack.blobs) == len(body)
+    compressed = sum(1 for blob in sealed if blob.plain_length)
+    assert packed_bytes(sum(len(blob.sealed) for blob in sealed), len(sealed), compressed) == len(body)
     for blob, indexed in zip(sealed, pack.blobs, strict=True):
         assert body[indexed.offset : indexed.offset + indexed.length] == blob.sealed
         assert (indexed.id, indexed.is_tree, indexed.plain_length) == (blob.id, tree, blob.plain_length)
