@@ -463,13 +463,23 @@ def protect(as_json: AsJson = False) -> int:
 @app.command()
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted and do nothing.")] = False,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forget",
+            help="A recovery point, or a blob that a reason names, that nobody needs any more; may be given again.",
+            metavar="NAME",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Remove the recovery points that LIFEBOAT_KEEP_* does not keep, and then what nothing needs any more."""
     from shared.recovery_point.keeping import prune as run
 
     with progress(Meter(None, "prune"), quiet=as_json):
-        pruned = interruptible(lambda check: run(Settings.from_environment(), dry_run=dry_run, check=check))
+        pruned = interruptible(
+            lambda check: run(Settings.from_environment(), dry_run=dry_run, forget=forget or (), check=check)
+        )
     if not as_json:
         telling.prune(pruned)
     return _answer(pruned.answer(), as_json)

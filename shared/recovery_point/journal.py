@@ -11,7 +11,7 @@ marks is deleted only where nothing needs it, and what it hides from ``undelete`
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from shared import VERSION
 from shared.errors import BlobNotFound, Damaged
 from shared.repository.trees import datetime_of, rfc3339_of
 from shared.storage.blob_store import BlobInfo, BlobStore
+from shared.storage.vault import RECORDS_CONTAINER
 
 PREFIX = "prunes/"
 FORMAT_VERSION = 1
@@ -115,12 +116,14 @@ def put_journal(records: BlobStore, journal: Journal) -> str:
     return name
 
 
-def journals(records: BlobStore) -> Iterator[tuple[BlobInfo, Journal]]:
-    """Each entry, in the order of the times in their names, oldest first.
+def journals(records: BlobStore, *, without: Collection[str] = ()) -> Iterator[tuple[BlobInfo, Journal]]:
+    """Each entry, in the order in which the service saw them, oldest first; ``without``: full names of entries that are
+    left out.
 
     ``Damaged`` for one that cannot be read: then nothing may be deleted. One that goes meanwhile is left out.
     """
-    blobs = list(records.list(PREFIX))
+    blobs = [blob for blob in records.list(PREFIX) if f"{RECORDS_CONTAINER}/{blob.name}" not in without]
+    blobs.sort(key=lambda blob: (blob.modified, blob.name))  # the names tell the times of whoever wrote them
     for start in range(0, len(blobs), _FETCHES_AT_ONCE):
         with ThreadPoolExecutor(_FETCHES_AT_ONCE, "journals") as pool:
             read = list(pool.map(lambda blob: _read(records, blob), blobs[start : start + _FETCHES_AT_ONCE]))

@@ -14,27 +14,29 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.databases.medium import LEFT_OVER_AFTER
-from shared.errors import BlobNotFound, LifeboatError
+from shared.errors import BlobNotFound, Damaged, LifeboatError, UsageError
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.deleting import Deletions
 from shared.recovery_point.inventory import Held
-from shared.recovery_point.journal import Journal, Left, journals, put_journal
+from shared.recovery_point.journal import PREFIX as JOURNALS_PREFIX
+from shared.recovery_point.journal import Journal, Left, put_journal
 from shared.recovery_point.leftovers import records_to_delete, unnamed
 from shared.recovery_point.parts import parts_of
 from shared.recovery_point.protecting import tampering, tell_tampering
 from shared.recovery_point.purging import purge
+from shared.recovery_point.record import is_id
 from shared.recovery_point.retention import Decision
 from shared.recovery_point.survey import BLOBS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
-from shared.repository.prune import PruneLimits, carry_out, plan_prune, sweepable
+from shared.repository.prune import PruneLimits, PrunePlan, carry_out, plan_prune, sweepable
 from shared.repository.repository import Repository
 from shared.repository.snapshots import load_snapshot
 from shared.repository.trees import rfc3339_of
@@ -48,8 +50,9 @@ _SHARE = f"{SHARE_CONTAINER}/"
 FEW = 5
 """So many snapshots without a record are what killed runs have left; many more, beside few records, are records that
 somebody deleted."""
-ADOPTED_TAG = "lifeboat-share"
-"""Of snapshots that stock restic made for us."""
+_CONTAINERS = (f"{RECORDS_CONTAINER}/", _SHARE, BLOBS)
+_JOURNALS = f"{RECORDS_CONTAINER}/{JOURNALS_PREFIX}"
+_NEVER_FORGOTTEN = (f"{RECORDS_CONTAINER}/init", f"{_SHARE}config")
 
 
 @dataclass(slots=True)
@@ -99,18 +102,28 @@ class Pruned:
 
 
 def prune(
-    settings: Settings, *, dry_run: bool = False, repository: bool = True, check: Callable[[], None] = lambda: None
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    repository: bool = True,
+    forget: Collection[str] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> Pruned:
     """Retention and then the repository's prune; without ``repository`` retention alone.
 
-    With ``dry_run`` nothing is written, not even a lock. While a record cannot be read, or somebody else has deleted
-    or overwritten blobs, nothing is deleted, and the reasons say so. Errors: those of the vault, ``RepositoryLocked``,
-    ``Damaged`` for a tree, index or journal that cannot be read; what was deleted by then was not needed.
+    ``forget``: what nobody needs any more, whatever retention says: ids of recovery points, and names of blobs, with
+    the container before them, that a reason has named: records and journals that cannot be read, snapshots, and what
+    somebody else has deleted and was meant to go.
+
+    With ``dry_run`` nothing is written, not even a lock. While a record, a journal, an index or a tree cannot be read,
+    or somebody else has deleted or overwritten blobs, nothing is deleted, and the reasons say so. Errors: those of the
+    vault and the settings, ``RepositoryLocked``; ``UsageError`` for a name that cannot be forgotten.
     """
-    keeping = settings.keeping()
     began = time.monotonic()
     result = Pruned(dry_run)
     try:
+        keeping = settings.keeping()
+        names = frozenset(map(_forgettable, forget))
         with Vault(settings.vault()) as vault:
             vault.ensure_there(create=False)
             opened = open_repository(
@@ -118,7 +131,11 @@ def prune(
             )
             with _locked(opened, settings.lock_wait_seconds(), dry_run=dry_run, check=check) as (now, still_held):
                 survey = take_survey(vault)
-                _Pruning(vault, opened, keeping, now, still_held, result, survey).run(settings, repository=repository)
+                pruning = _Pruning(vault, opened, keeping, now, still_held, result, survey, names)
+                try:
+                    pruning.run(settings, repository=repository)
+                except Damaged as error:
+                    result.reasons.append(_unreadable(error))
     except LifeboatError as error:
         if not dry_run:
             emit(Event.PRUNE_FAILED, code=error.code, detail=str(error), duration_seconds=_since(began))
@@ -179,6 +196,8 @@ class _Pruning:
     check: Callable[[], None]
     result: Pruned
     survey: Survey
+    forget: frozenset[str]
+    """Names with their containers."""
     assumed: set[str] = field(default_factory=set)
     """What a dry run would mark, which an index that is there still names."""
 
@@ -191,34 +210,44 @@ class _Pruning:
         return self.survey.left
 
     def run(self, settings: Settings, *, repository: bool) -> None:
-        if self.survey.damaged_journal is not None:
-            raise self.survey.damaged_journal
+        deletions = Deletions(self.vault, self.now, self.check, self.result.dry_run)
+        self._forget_blobs(deletions)
         if not self._may_delete():
             return
         decision = self.result.decision = self.survey.decide(settings, held_at=self.now)
         self.result.notes += decision.notes
-        deletions = Deletions(self.vault, self.now, self.check, self.result.dry_run)
-        kept = self._retain(decision, deletions)
+        going = self._going(decision)
+        staying = self._staying_snapshots(self._unneeded_snapshots(going))
+        plan = self._plan(staying, going)  # before anything is deleted: it cannot be made while a tree cannot be read
+        left = self._retain(going, deletions)
         if repository:
-            self._prune(kept, deletions)
+            if set(left) != set(staying):
+                plan = self._plan(left, self.result.points_removed)
+            self._prune(plan, deletions)
             self._sweep(deletions)
             if not self.result.dry_run:
                 self._purge()
         self.result.bytes_freed = deletions.bytes_freed
-        self.result.refused = deletions.refused
+        self.result.refused |= deletions.refused
+
+    def _forget_blobs(self, deletions: Deletions) -> None:
+        """What somebody else has deleted and was meant to go is the keeper's from now on; a journal that cannot be read
+        goes."""
+        gone = [name for name in self.forget if name in self.survey.inventory.previous and name not in self.current]
+        journals_to_go = [name for name in self.forget if name.startswith(_JOURNALS) and name in self.current]
+        if gone or journals_to_go:
+            self._announce(Journal(self.now, deletes=(*gone, *journals_to_go)), damaged=self.survey.damaged_journal)
+            deletions.delete(journals_to_go, self.current)
+            self.survey.read_journals(self.vault, without=journals_to_go)
 
     def _may_delete(self) -> bool:
-        """Not while a record cannot be read, since nobody knows then what is needed, and not while somebody else has
-        deleted or overwritten blobs."""
+        """Not while a record or a journal cannot be read, since nobody knows then what is needed; and not while
+        somebody else has deleted or overwritten blobs."""
+        if self.survey.damaged_journal is not None:
+            self.result.reasons.append(_unreadable(self.survey.damaged_journal))
         for point, error in self.survey.unreadable.items():
-            self.result.reasons.append(
-                error.as_reason("lifeboat")
-                | {
-                    "message": f"{error}; while a record cannot be read nothing is deleted",
-                    "remedy": "Run 'undelete' to bring back what it was; 'check' says what is wrong.",
-                    "object": record_name(point),
-                }
-            )
+            if record_name(point) not in self.forget:
+                self.result.reasons.append(_unreadable(error) | {"object": record_name(point)})
         found = tampering(self.survey.inventory, self.left)
         if not self.result.dry_run:
             tell_tampering(found)
@@ -231,13 +260,40 @@ class _Pruning:
 
     # --- retention ---
 
-    def _retain(self, decision: Decision, deletions: Deletions) -> list[str]:
-        """Remove points with their parts. Returns the ids of the snapshots that stay."""
+    def _going(self, decision: Decision) -> list[str]:
+        """Ids of the points that go: those that retention does not keep, and those to be forgotten."""
         going = [point for point in decision.removed if point in self.survey.points]
-        snapshots = self._unneeded_snapshots(set(going))
+        for point in [*self.survey.points, *self.survey.unreadable]:
+            name = record_name(point)
+            held = self.current.get(name)
+            why = decision.kept.get(point, ())
+            if held is not None and held.is_protected(self.now):
+                if name in self.forget or len(why) == 1:  # nothing else keeps it
+                    self.result.refused[name] = held.until
+            elif name in self.forget and point not in going:
+                needed = [each for each in why if each.startswith("needed by")]
+                if needed:
+                    self.result.notes.append(f"{point} stays, {needed[0]}: forget that point too")
+                else:
+                    going.append(point)
+        return going
+
+    def _staying_snapshots(self, unneeded: Collection[str]) -> list[str]:
+        """Ids. Those that a date protects stay."""
+        there = self.survey.inventory.under(SNAPSHOTS)
+        free = {f"{SNAPSHOTS}{each}" for each in unneeded if not there[f"{SNAPSHOTS}{each}"].is_protected(self.now)}
+        return [name.removeprefix(SNAPSHOTS) for name in there if name not in free]
+
+    def _retain(self, going: Sequence[str], deletions: Deletions) -> list[str]:
+        """Remove points with their parts. Returns the ids of the snapshots that stay."""
+        snapshots = self._unneeded_snapshots(going)
         staying = self.survey.points.keys() - set(going)
         results = records_to_delete(
-            self.survey.inventory.under(f"{RECORDS_CONTAINER}/"), staying, self.current, self.now
+            self.survey.inventory.under(f"{RECORDS_CONTAINER}/"),
+            staying,
+            self.current,
+            self.now,
+            undelete_for=timedelta(seconds=self.keeping.undelete_for_seconds),
         )
         journal = Journal(
             self.now,
@@ -247,10 +303,10 @@ class _Pruning:
         )
         self._announce(journal)
         gone = deletions.delete(map(record_name, going), self.current)
-        self.result.points_removed = [point for point in going if record_name(point) in gone]
+        self.result.points_removed = sorted((point for point in going if record_name(point) in gone), reverse=True)
         deletions.delete(results, self.current)
         if len(self.result.points_removed) < len(going):  # what a point names stays with it
-            snapshots = self._unneeded_snapshots(set(self.result.points_removed))
+            snapshots = self._unneeded_snapshots(self.result.points_removed)
         gone |= deletions.delete((f"{SNAPSHOTS}{each}" for each in snapshots), self.current)
         there = self.survey.inventory.under(SNAPSHOTS)
         return [name.removeprefix(SNAPSHOTS) for name in there if name not in gone]
@@ -261,22 +317,24 @@ class _Pruning:
         needed = {each for point, parts in self.survey.parts.items() if point not in going for each in parts.snapshots}
         named = {each for parts in self.survey.parts.values() for each in parts.snapshots}
         there = self.survey.inventory.under(SNAPSHOTS)
-        unneeded = [each for each in named - needed if f"{SNAPSHOTS}{each}" in there]
-        orphans = [name.removeprefix(SNAPSHOTS) for name in there if name.removeprefix(SNAPSHOTS) not in named]
-        unneeded += [each for each in orphans if f"{SNAPSHOTS}{each}" in self.left.deleted]
-        old = [each for each in orphans if self.now - there[f"{SNAPSHOTS}{each}"].modified > LEFT_OVER_AFTER]
-        unknown = [each for each in old if each not in unneeded and self._is_ours(each)]
-        if len(unknown) > max(FEW, len(named)):
+        unneeded = {each for each in named - needed if f"{SNAPSHOTS}{each}" in there}
+        orphans = {name.removeprefix(SNAPSHOTS) for name in there} - named
+        unneeded |= {each for each in orphans if f"{SNAPSHOTS}{each}" in self.forget}
+        of_killed_runs = {
+            each
+            for each in orphans - unneeded
+            if self.now - there[f"{SNAPSHOTS}{each}"].modified > LEFT_OVER_AFTER and self._is_ours(each)
+        }
+        if len(of_killed_runs) > max(FEW, len(named)):
             self.result.notes.append(
-                f"{len(unknown)} snapshots of Lifeboat are named by no record, and stay: were records deleted?"
+                f"{len(of_killed_runs)} snapshots of Lifeboat are named by no record, and stay: were records deleted?"
             )
             return sorted(unneeded)
-        return sorted({*unneeded, *unknown})
+        return sorted(unneeded | of_killed_runs)
 
     def _is_ours(self, snapshot_id: str) -> bool:
         snapshot = load_snapshot(self.repository, snapshot_id)
-        program = str(snapshot.fields.get("program_version", ""))
-        return program.startswith("lifeboat") or ADOPTED_TAG in snapshot.tags
+        return str(snapshot.fields.get("program_version", "")).startswith("lifeboat")
 
     def _unneeded_blobs(self, staying: Collection[str]) -> list[str]:
         """Names of backups of databases that only points that go name, and of what killed runs have left."""
@@ -289,9 +347,11 @@ class _Pruning:
 
     # --- the repository ---
 
-    def _prune(self, snapshots: Collection[str], deletions: Deletions) -> None:
+    def _plan(self, snapshots: Collection[str], going: Collection[str]) -> PrunePlan:
         limits = PruneLimits(self.keeping.max_unused, self.keeping.max_repack_bytes)
-        plan = plan_prune(self.repository, snapshots, limits, also=self._fingerprints(), check=self.check)
+        return plan_prune(self.repository, snapshots, limits, also=self._fingerprints(going), check=self.check)
+
+    def _prune(self, plan: PrunePlan, deletions: Deletions) -> None:
         if plan.missing:
             self.result.notes.append(
                 f"{len(plan.missing):,} packs or blobs that points need are not there, the first is {plan.missing[0]}: "
@@ -316,10 +376,10 @@ class _Pruning:
         self._mark(change.marked, restores=needed, deletes=change.obsolete_indexes)
         deletions.delete((f"{_SHARE}{name}" for name in change.obsolete_indexes), self.current)
 
-    def _fingerprints(self) -> Iterator[str]:
+    def _fingerprints(self, going: Collection[str]) -> Iterator[str]:
         """Of the points that stay."""
         for name, parts in self.survey.parts.items():
-            if name not in self.result.points_removed:
+            if name not in going:
                 yield from parts.fingerprints
 
     def _mark(self, packs: Collection[str], *, restores: Collection[str] = (), deletes: Collection[str] = ()) -> None:
@@ -358,14 +418,42 @@ class _Pruning:
         }
         return {f"{BLOBS}{name}" for each in parts.values() for name in each.blobs}
 
-    def _announce(self, journal: Journal) -> None:
+    def _announce(self, journal: Journal, *, damaged: Damaged | None = None) -> None:
         """Nothing is deleted that is not in the journal first."""
         self.check()
         if not (journal.deletes or journal.marks or journal.restores):
             return
         if not self.result.dry_run:
             put_journal(self.vault.records, journal)
-            self.survey.left = Left.by(journals(self.vault.records))
+            if damaged is None:
+                self.survey.read_journals(self.vault)
         else:
             self.assumed |= set(journal.marks)
             self.left.marked |= dict.fromkeys(journal.marks, self.now)
+            self.left.deleted |= dict.fromkeys(journal.deletes, self.now)
+
+
+def _forgettable(name: str) -> str:
+    """The name of a blob, of an id or of such a name."""
+    if is_id(name):
+        return record_name(name)
+    if name.startswith(_NEVER_FORGOTTEN) or not name.startswith(_CONTAINERS):
+        raise UsageError(
+            f"{name!r} is nothing that can be forgotten",
+            remedy="Give the id of a recovery point, or the name of a blob as a reason has named it.",
+        )
+    return name
+
+
+def _unreadable(error: Damaged) -> Json:
+    """The reason of what keeps everything from being deleted."""
+    reason = error.as_reason("lifeboat")
+    named = error.object or ""
+    container = RECORDS_CONTAINER if named.startswith(("points/", "prunes/", "init")) else SHARE_CONTAINER
+    return reason | {
+        "message": f"{reason['message']}; while it cannot be read nothing is deleted",
+        "remedy": "Run 'undelete', which brings back what was deleted or overwritten; 'check' says what is wrong. What "
+        "nobody can bring back: 'prune --forget NAME', with the name of the record or journal, or the id of the point "
+        "that needs it.",
+        "object": named if named.startswith(_CONTAINERS) else f"{container}/{named}",
+    }

@@ -13,7 +13,9 @@ from shared.recovery_point.inventory import Held
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER
 
 RECORDS_KEPT_FOR = timedelta(days=400)
-"""Ends of runs, rounds of verification and journals are kept for a year and a little."""
+"""Ends of runs and rounds of verification are kept for a year and a little."""
+A_MARGIN = timedelta(days=60)
+"""Prunes, which remove previous versions, may come late."""
 DRILLS_KEPT = 10
 """The newest results of drills stay, whatever became of their points: the measured RTO is asked for."""
 
@@ -26,16 +28,32 @@ _PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
 _JOURNALS = f"{RECORDS_CONTAINER}/prunes/"
 
 
+def journals_kept_for(undelete_for: timedelta) -> timedelta:
+    """For as long, at least, as what they explain is there as previous versions."""
+    return max(RECORDS_KEPT_FOR, undelete_for + A_MARGIN)
+
+
 def records_to_delete(
-    records: Mapping[str, Held], points: Container[str], blobs: Container[str], now: datetime
+    records: Mapping[str, Held],
+    points: Container[str],
+    blobs: Container[str],
+    now: datetime,
+    *,
+    undelete_for: timedelta,
 ) -> list[str]:
     """Of the container of records, what may go. ``points``: ids that stay; ``blobs``: names of backups of databases."""
+    journals_before = now - journals_kept_for(undelete_for)
     drills = sorted((name for name in records if name.startswith(_DRILLS)), key=_written)
     newest_drills = set(drills[-DRILLS_KEPT:])
     return [
         name
         for name, held in records.items()
-        if name not in newest_drills and _may_go(name, now - held.modified, points, blobs)
+        if name not in newest_drills
+        and (
+            held.modified < journals_before
+            if name.startswith(_JOURNALS)
+            else _may_go(name, now - held.modified, points, blobs)
+        )
     ]
 
 
@@ -45,7 +63,7 @@ def _may_go(name: str, age: timedelta, points: Container[str], blobs: Container[
         return age > (RECORDS_KEPT_FOR if is_end else LEFT_OVER_AFTER)
     if name.startswith(_PREFLIGHT):
         return age > LEFT_OVER_AFTER
-    if name.startswith((_ROUNDS, _JOURNALS)):
+    if name.startswith(_ROUNDS):
         return age > RECORDS_KEPT_FOR
     if name.startswith(_HASHES):
         blob = name.removeprefix(_HASHES).removesuffix(".json")

@@ -3,7 +3,7 @@ recovery points retention keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -46,6 +46,14 @@ class Survey:
     proven: frozenset[str] = frozenset()
     """Points that were read back whole or drilled, and found good."""
 
+    def read_journals(self, vault: Vault, *, without: Collection[str] = ()) -> None:
+        """``without``: full names of entries that are not looked at: a dry run would have deleted them."""
+        try:
+            self.left = Left.by(journals(vault.records, without=without))
+            self.damaged_journal = None
+        except Damaged as error:
+            self.left, self.damaged_journal = Left(), error
+
     def decide(self, settings: Settings, *, held_at: datetime | None = None) -> Decision:
         """Which points are kept. With ``held_at`` those stay too that cannot be deleted at that moment, by a date or a
         hold. ``Damaged``: a record makes no sense."""
@@ -77,10 +85,7 @@ class Survey:
 def take_survey(vault: Vault) -> Survey:
     """Reads every record and every journal."""
     survey = Survey(take_inventory(vault), Left())
-    try:
-        survey.left = Left.by(journals(vault.records))
-    except Damaged as error:
-        survey.damaged_journal = error
+    survey.read_journals(vault)
     for point in Catalog(vault.records).newest_first():
         if isinstance(point, Unreadable):
             survey.unreadable[point.point] = point.error

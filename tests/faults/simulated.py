@@ -3,7 +3,7 @@ commands of each identity on them, behind its rights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -75,9 +75,9 @@ class SimulatedSite:
         self.told[point.point] = contents(self.share)
         return point
 
-    def prune(self, *, dry_run: bool = False, repository: bool = True) -> Pruned:
+    def prune(self, *, dry_run: bool = False, repository: bool = True, forget: Sequence[str] = ()) -> Pruned:
         with using(self.keeper), quick():
-            return prune(self._settings(), dry_run=dry_run, repository=repository)
+            return prune(self._settings(), dry_run=dry_run, repository=repository, forget=forget)
 
     def protect(self) -> Protected:
         with using(self.keeper):

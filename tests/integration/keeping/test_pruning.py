@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import UsageError
 from tests.faults.helpers import change_share, make_share
 from tests.faults.simulated import SimulatedSite, simulated_site
 from tests.standins.restic import StockRestic
@@ -128,3 +129,72 @@ def test_what_somebody_else_has_deleted_stops_the_keeper_until_it_is_back_fault_
     assert len(site.points()) == 5
     site.undelete()
     assert site.prune().status == "ok"
+
+
+@pytest.mark.parametrize("what", ["data/", "index/"])
+@pytest.mark.parametrize("repository", [True, False], ids=["prune", "retention"])
+def test_nothing_is_deleted_while_an_index_or_a_tree_cannot_be_read_fault_7(
+    site: SimulatedSite, what: str, repository: bool
+) -> None:
+    _days(site, 5)
+    for name in site.names(what):
+        body = bytearray(site.vault.judge().get(name))
+        body[20] ^= 1
+        site.vault.container("share").rot(name, bytes(body))
+    before = [*site.names(""), *site.names("points/", "recovery-points")]
+    pruned = site.prune(repository=repository)
+    assert (pruned.status, pruned.points_removed) == ("failed", [])
+    assert [reason["code"] for reason in pruned.reasons] == ["damaged"]
+    assert pruned.reasons[0]["object"].startswith(f"share/{what}")
+    assert [name for name in [*site.names(""), *site.names("points/", "recovery-points")] if "locks/" not in name] == [
+        name for name in before if "locks/" not in name
+    ]
+
+
+def test_a_record_that_nobody_can_read_or_bring_back_is_settled_by_forgetting_it(site: SimulatedSite) -> None:
+    _days(site, 5)
+    garbage = "points/20260101T000000Z-ffffff.json"
+    site.vault.judge("recovery-points").put(garbage, b"{")
+    assert site.prune().status == "failed"
+    settled = site.prune(forget=["20260101T000000Z-ffffff"])
+    assert (settled.status, settled.reasons) == ("ok", [])
+    assert garbage not in site.names("points/", "recovery-points")
+    assert site.prune().status == "ok"
+    site.undelete()
+    assert garbage not in site.names("points/", "recovery-points")
+
+
+def test_a_journal_that_nobody_can_read_is_settled_by_forgetting_it(site: SimulatedSite) -> None:
+    _days(site, 5)
+    garbage = "prunes/20260101T000000Z-ffffff.json"
+    site.vault.judge("recovery-points").put(garbage, b"garbage")
+    stopped = site.prune()
+    assert [reason["object"] for reason in stopped.reasons] == [f"recovery-points/{garbage}"]
+    assert site.prune(forget=[f"recovery-points/{garbage}"]).status == "ok"
+    assert garbage not in site.names("prunes/", "recovery-points")
+
+
+def test_a_deletion_that_was_meant_is_settled_by_forgetting_it(site: SimulatedSite) -> None:
+    _days(site, 2)
+    key = site.vault.judge().put("keys/" + "0" * 64, b"of an old password")
+    assert key
+    site.vault.judge().delete("keys/" + "0" * 64)
+    assert site.prune().status == "failed"
+    assert site.prune(forget=["share/keys/" + "0" * 64]).status == "ok"
+    site.undelete()
+    assert "keys/" + "0" * 64 not in site.names("keys/")
+
+
+def test_a_point_is_forgotten_whatever_retention_says_but_not_one_that_another_builds_on(site: SimulatedSite) -> None:
+    _days(site, 3)
+    newest, middle, oldest = site.points()
+    pruned = site.prune(forget=[middle])
+    assert pruned.points_removed == [middle]
+    assert site.points() == [newest, oldest]
+
+
+@pytest.mark.parametrize("name", ["share/config", "nonsense", "recovery-points/init", "../x"])
+def test_what_cannot_be_forgotten(site: SimulatedSite, name: str) -> None:
+    _days(site, 1)
+    with pytest.raises(UsageError, match="nothing that can be forgotten"):
+        site.prune(forget=[name])
