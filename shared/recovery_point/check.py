@@ -92,11 +92,15 @@ def check_records(
         except Damaged as error:
             result.reasons.append(damage("databases", blob, str(error)))
             continue
-        for snapshot, component in parts.snapshots.items():
-            if snapshot not in snapshots and f"snapshots/{snapshot}" not in named:
-                message = f"its snapshot {snapshot} is not in the repository"
-                result.reasons.append(damage(component, blob, message))
-        result.reasons += _missing_blobs(parts.sets, record.point, blobs)
+        lacking = [
+            damage(component, blob, f"its snapshot {snapshot} is not in the repository")
+            for snapshot, component in parts.snapshots.items()
+            if snapshot not in snapshots and f"snapshots/{snapshot}" not in named
+        ]
+        lacking += _missing_blobs(parts.sets, record.point, blobs)
+        if lacking and vault.records.stat(f"points/{record.point}.json") is None:
+            continue  # retention has removed it since it was read
+        result.reasons += lacking
         result.database_backups += len(parts.sets)
     check_secrets(vault, needed, result)
 

@@ -65,7 +65,7 @@ class Checker:
     def run(self, *, read_data: bool = False) -> list[Finding]:
         self._look()
         self._check_packs(range(len(self._files)))
-        self._check_snapshots(self.repository.list_ids("snapshots"))
+        self._check_snapshots(self.repository.list_ids("snapshots"), listed=True)
         if read_data:
             self.read_packs(self._files.pack_ids)
         return self.findings
@@ -107,21 +107,29 @@ class Checker:
                 self._found(blob.name, str(error))
 
     def _check_index(self) -> None:
-        for blob in self.repository.store.list("index/"):
-            self.check()
-            try:
-                document = self.repository.load_unpacked(blob.name)
-                self.repository.index.add_file(document, present=self._present)
-                for pack in document["packs"]:
-                    blobs = tuple(_indexed(fields) for fields in pack["blobs"])
-                    self._files.add(IndexedPack(parse_id(pack["id"]), blobs))
-            except BlobNotFound:
-                continue  # a prune replaced it since the listing
-            except (Damaged, KeyError, TypeError, ValueError) as error:
-                self._found(blob.name, f"the index cannot be read: {error}")
+        seen: set[str] = set()
+        while names := [blob.name for blob in self.repository.store.list("index/") if blob.name not in seen]:
+            seen.update(names)
+            if not [name for name in names if not self._read_index(name)]:
+                break
         for number, pack_id in enumerate(self._files.pack_ids):
             if pack_id not in self._present:  # known last: what lies in a pack that is there is looked for in that
                 self.repository.index.add_pack(self._files.pack(number))
+
+    def _read_index(self, name: str) -> bool:
+        """False: a prune has replaced it since it was listed, and what it wrote instead is in the next listing."""
+        self.check()
+        try:
+            document = self.repository.load_unpacked(name)
+            self.repository.index.add_file(document, present=self._present)
+            for pack in document["packs"]:
+                blobs = tuple(_indexed(fields) for fields in pack["blobs"])
+                self._files.add(IndexedPack(parse_id(pack["id"]), blobs))
+        except BlobNotFound:
+            return False
+        except (Damaged, KeyError, TypeError, ValueError) as error:
+            self._found(name, f"the index cannot be read: {error}")
+        return True
 
     def _check_packs(self, numbers: Collection[int]) -> None:
         """Packs that an index names: there, as long as their blobs say, and each of one kind."""
@@ -140,14 +148,16 @@ class Checker:
             if self._files.is_mixed(number):
                 self._found(name, "the pack mixes trees and data")
 
-    def _check_snapshots(self, snapshots: Iterable[str]) -> None:
+    def _check_snapshots(self, snapshots: Iterable[str], *, listed: bool = False) -> None:
+        """``listed``: one that is gone meanwhile was removed by retention."""
         walker = TreeWalker(BlobReader(self.repository), check=self.check)
         for snapshot_id in snapshots:
             self.check()
             try:
                 snapshot = load_snapshot(self.repository, snapshot_id)
             except Damaged as error:
-                self._found(error.object or f"snapshots/{snapshot_id}", str(error))
+                if not listed or self.repository.store.stat(f"snapshots/{snapshot_id}"):
+                    self._found(error.object or f"snapshots/{snapshot_id}", str(error))
                 continue
             self._snapshots.add(snapshot_id)
             self.progress.snapshots += 1

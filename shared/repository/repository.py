@@ -109,13 +109,21 @@ class Repository:
         Packs that are not in ``present`` (``list_packs``), or are not as long there as their blobs say, are left out:
         an index can outlive its packs, and what a damaged one held is stored anew. With ``keep_missing`` they come
         last instead: a blob is looked for where it is, and where it is nowhere, the pack that it was in is known.
+        Where a prune replaces index files meanwhile, they are listed again.
         """
         missing: list[dict[str, Any]] | None = [] if keep_missing else None
-        names = [blob.name for blob in self.store.list("index/") if blob.name not in self._loaded_indexes]
-        with closing(fetched_ahead(self._index_file, names, at_once=_FETCHES_AT_ONCE)) as files:
-            for name, sealed in files:
-                if sealed is not None:
-                    self._add_index(name, sealed, present, missing)
+        replaced: set[str] = set()
+        while True:
+            known = self._loaded_indexes | replaced
+            names = [blob.name for blob in self.store.list("index/") if blob.name not in known]
+            with closing(fetched_ahead(self._index_file, names, at_once=_FETCHES_AT_ONCE)) as files:
+                for name, sealed in files:
+                    if sealed is None:
+                        replaced.add(name)
+                    else:
+                        self._add_index(name, sealed, present, missing)
+            if replaced <= known:
+                break
         if missing:
             self.index.add_file({"packs": missing})
 
@@ -123,7 +131,7 @@ class Repository:
         """As it is stored: opened it takes some twenty times the memory, so that is done with one at a time."""
         try:
             return self.store.get(name)
-        except BlobNotFound:  # a prune replaced it since the listing; what it wrote instead is listed next time
+        except BlobNotFound:  # a prune replaced it since the listing: what it wrote instead is in the next one
             return None
 
     def _add_index(
