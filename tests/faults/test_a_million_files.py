@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from shared.fileshare.source import (
     Requests,
     Unreadable,
 )
+from shared.repository.index import IndexedBlob, IndexedPack
+from shared.repository.packs import pack_name, packed_bytes
 from shared.repository.snapshots import Summary, save_snapshot
 from shared.repository.trees import Metadata, dir_node, tree_bytes
 from shared.repository.writer import BlobWriter
@@ -30,6 +33,9 @@ from tests.unit.fileshare.helpers import Bench
 FOLDERS, FILES_IN_EACH = 1000, 1000
 FILE_BYTES = len("dir0000/file0000")
 LIMIT_BYTES = 512 << 20
+INDEX_LIMIT_BYTES = 192 << 20
+"""What all index files opened at once would exceed by far."""
+PACKS, BLOBS_IN_EACH, BLOB_BYTES = 25, 20_000, 60
 _NS = 1_700_000_000_000_000_000
 
 
@@ -61,15 +67,14 @@ def _metadata(number: int) -> Metadata:
     return Metadata(mtime_ns=_NS + number, ctime_ns=_NS + number, mode=0o644, inode=number + 1)
 
 
-def _main(folder: Path) -> dict[str, Any]:
+def _backed_up_twice(folder: Path) -> dict[str, Any]:
     """One folder is backed up; a snapshot is written that has it a thousand times, as if all had been; and the whole is
     backed up again, in this process."""
     bench = Bench(folder)
     one = bench.back_up(lambda _: ManyFiles(1))["snapshot"]
     parent = _repeated(bench, one)
     result = bench.back_up(lambda _: ManyFiles(FOLDERS), parent=parent)
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"unchanged": result["outcome"]["counts"]["files_unmodified"], "peak_bytes": peak_bytes}
+    return {"unchanged": result["outcome"]["counts"]["files_unmodified"], "peak_bytes": _peak_bytes()}
 
 
 def _repeated(bench: Bench, snapshot_id: str) -> str:
@@ -91,19 +96,61 @@ def _repeated(bench: Bench, snapshot_id: str) -> str:
     )
 
 
-def test_a_million_files_are_listed_and_compared_within_512_mb_fault_36(tmp_path: Path) -> None:
+def _index_loaded(folder: Path) -> dict[str, Any]:
+    """Index files that name half a million blobs, in packs that are as long as they should be and hold nothing, are written;
+    and loaded, in this process."""
+    bench = Bench(folder)
+    bench.open().write_index(_empty_pack(bench.path) for _ in range(PACKS))
+    repository = bench.open()
+    repository.load_index(present=repository.list_packs())
+    return {"blobs": len(repository.index), "peak_bytes": _peak_bytes()}
+
+
+def _empty_pack(repository: Path) -> IndexedPack:
+    pack_id, ids = os.urandom(32), os.urandom(32 * BLOBS_IN_EACH)
+    path = repository / pack_name(pack_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.truncate(path, packed_bytes(BLOB_BYTES * BLOBS_IN_EACH, BLOBS_IN_EACH, 0))
+    return IndexedPack(
+        pack_id,
+        tuple(
+            IndexedBlob(ids[at * 32 : at * 32 + 32], False, at * BLOB_BYTES, BLOB_BYTES, 0)
+            for at in range(BLOBS_IN_EACH)
+        ),
+    )
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _said(what: str, folder: Path) -> dict[str, Any]:
+    """What this module says in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.test_a_million_files", str(tmp_path)],
+        [sys.executable, "-m", "tests.faults.test_a_million_files", what, str(folder)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def test_a_million_files_are_listed_and_compared_within_512_mb_fault_36(tmp_path: Path) -> None:
+    said = _said("files", tmp_path)
     assert said["unchanged"] == FOLDERS * FILES_IN_EACH
     assert said["peak_bytes"] < LIMIT_BYTES, said
 
 
+def test_index_files_are_opened_one_at_a_time_so_that_half_a_million_blobs_take_192_mb_fault_36(tmp_path: Path) -> None:
+    said = _said("index", tmp_path)
+    assert said["blobs"] == PACKS * BLOBS_IN_EACH
+    assert said["peak_bytes"] < INDEX_LIMIT_BYTES, said
+
+
 if __name__ == "__main__":
-    print(json.dumps(_main(Path(sys.argv[1]))))
+    main = {"files": _backed_up_twice, "index": _index_loaded}[sys.argv[1]]
+    print(json.dumps(main(Path(sys.argv[2]))))
