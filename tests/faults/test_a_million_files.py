@@ -97,8 +97,8 @@ def _repeated(bench: Bench, snapshot_id: str) -> str:
 
 
 def _index_loaded(folder: Path) -> dict[str, Any]:
-    """Index files that name half a million blobs, in packs that are as long as they should be and hold nothing, are written;
-    and loaded, in this process."""
+    """Index files that name half a million blobs, in packs that are as long as they should be and hold nothing, are
+    written; and loaded, in this process."""
     bench = Bench(folder)
     bench.open().write_index(_empty_pack(bench.path) for _ in range(PACKS))
     repository = bench.open()
