@@ -99,12 +99,6 @@ def drills_newest_first(records: BlobStore) -> Iterator[DrillResult | Damaged]:
             yield damaged
 
 
-def well_drilled(records: BlobStore) -> set[str]:
-    """Ids of the points of which everything that was drilled came back."""
-    drills = (each for each in drills_newest_first(records) if isinstance(each, DrillResult))
-    return {drill.point for drill in drills if drill.status == "ok"}
-
-
 def _read(name: str, document: bytes) -> DrillResult:
     try:
         found = orjson.loads(document)

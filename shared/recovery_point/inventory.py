@@ -14,6 +14,8 @@ from shared.errors import ContainerMissing
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
 from shared.storage.versions import BlobVersion
 
+COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", f"{RECORDS_CONTAINER}/runs/", f"{RECORDS_CONTAINER}/preflight/")
+"""What is deleted without a journal, and missed by nobody."""
 SHARE_PREFIXES = ("config", "data/", "index/", "keys/", "snapshots/")
 
 

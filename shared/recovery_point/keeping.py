@@ -211,6 +211,7 @@ class _Pruning:
 
     def run(self, settings: Settings, *, repository: bool) -> None:
         deletions = Deletions(self.vault, self.now, self.check, self.result.dry_run)
+        self.forget |= {record_name(point) for point in self.survey.unreadable} & self.left.deleted.keys()
         self._forget_blobs(deletions)
         if not self._may_delete():
             return
@@ -263,19 +264,27 @@ class _Pruning:
     def _going(self, decision: Decision) -> list[str]:
         """Ids of the points that go: those that retention does not keep, and those to be forgotten."""
         going = [point for point in decision.removed if point in self.survey.points]
+        settled: list[str] = []
         for point in [*self.survey.points, *self.survey.unreadable]:
             name = record_name(point)
             held = self.current.get(name)
             why = decision.kept.get(point, ())
             if held is not None and held.is_protected(self.now):
-                if name in self.forget or len(why) == 1:  # nothing else keeps it
+                if name in self.forget and point in self.survey.points:
+                    self.result.notes.append(
+                        f"{point} is protected until {held.until:%Y-%m-%d}, and its date is put off while retention "
+                        "keeps it: what is kept and can be read is not forgotten"
+                    )
+                elif name in self.forget or len(why) == 1:  # nothing else keeps it
                     self.result.refused[name] = held.until
+                    settled += [name] if name in self.forget else []
             elif name in self.forget and point not in going:
                 needed = [each for each in why if each.startswith("needed by")]
                 if needed:
                     self.result.notes.append(f"{point} stays, {needed[0]}: forget that point too")
                 else:
                     going.append(point)
+        self._announce(Journal(self.now, deletes=tuple(name for name in settled if name not in self.left.deleted)))
         return going
 
     def _staying_snapshots(self, unneeded: Collection[str]) -> list[str]:
@@ -414,7 +423,7 @@ class _Pruning:
         parts = {
             point: self.survey.parts[point] if point in self.survey.parts else parts_of(catalog.get(point))
             for point in catalog.ids()
-            if point not in self.result.points_removed
+            if point not in self.result.points_removed and record_name(point) not in self.forget
         }
         return {f"{BLOBS}{name}" for each in parts.values() for name in each.blobs}
 

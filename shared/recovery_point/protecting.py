@@ -25,13 +25,12 @@ from shared.errors import (
     StorageError,
     StorageForbidden,
     StorageUnavailable,
-    WrongPassword,
 )
 from shared.recovery_point.deleting import container_of
-from shared.recovery_point.inventory import Held, Inventory, is_same
+from shared.recovery_point.inventory import COME_AND_GO, Held, Inventory, is_same
 from shared.recovery_point.journal import PREFIX as JOURNALS_PREFIX
 from shared.recovery_point.journal import Journal, Left, journals, put_journal
-from shared.recovery_point.leftovers import RECORDS_KEPT_FOR
+from shared.recovery_point.leftovers import journals_kept_for
 from shared.recovery_point.survey import BLOBS, POINTS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.needs import Needs, find_needs
@@ -57,8 +56,6 @@ _PACKS = f"{SHARE_CONTAINER}/data/"
 _ELECTIONS = f"{RECORDS_CONTAINER}/init"
 _JOURNALS = f"{RECORDS_CONTAINER}/{JOURNALS_PREFIX}"
 _PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
-_COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", f"{RECORDS_CONTAINER}/runs/", _PREFLIGHT)
-"""What is deleted without a journal."""
 _LOST = (
     "Run 'undelete': a blob that somebody deleted comes back while a version of it is left. What 'check' names after "
     "that is lost; the next 'backup' stores anew what the share still has."
@@ -119,14 +116,15 @@ def protect(
     nobody knows what is needed, because a record or a tree is damaged or somebody has tampered with the vault, all
     there is gets a date. A blob that was overwritten never does: the date would keep the false bytes. ``partial``: what
     is there is protected, and something is missing, damaged or tampered with. ``failed``: the vault takes no dates.
-    ``check`` is called often; what it raises ends it. Errors: those of the vault.
+    ``check`` is called often; what it raises ends it. Errors: those of the vault and the settings; ``WrongPassword``;
+    ``RepositoryMissing`` where nothing was ever backed up.
     """
     began = time.monotonic()
-    result = Protected(settings.keeping().protect_for_seconds)
-    if not result.for_seconds:
-        result.notes.append("nothing is protected: LIFEBOAT_PROTECT_FOR is 0")
-        return result
     try:
+        result = Protected(settings.keeping().protect_for_seconds)
+        if not result.for_seconds:
+            result.notes.append("nothing is protected: LIFEBOAT_PROTECT_FOR is 0")
+            return result
         with Vault(settings.vault()) as vault:
             vault.ensure_there(create=False)
             _Protecting(vault, settings, result, check, clock, take_survey(vault)).run()
@@ -148,7 +146,7 @@ def tampering(inventory: Inventory, left: Left) -> list[Json]:
     written first, as far as length and MD5 tell; so what ``undelete`` has put right is none of it.
     """
     deleted = sorted(
-        name for name in inventory.only_previous() if name not in left and not name.startswith(_COME_AND_GO)
+        name for name in inventory.only_previous() if name not in left and not name.startswith(COME_AND_GO)
     )
     return [
         *_tampered(deleted, "deleted by somebody else than the keeper"),
@@ -183,7 +181,7 @@ def _overwritten(inventory: Inventory) -> list[str]:
         name
         for name, versions in inventory.previous.items()
         if name in inventory.current
-        and not name.startswith(_COME_AND_GO)
+        and not name.startswith(COME_AND_GO)
         and not is_same(next((each for each in versions if each.locked), versions[0]), inventory.current[name])
     )
 
@@ -204,6 +202,10 @@ class _Protecting:
         return self.survey.inventory
 
     def run(self) -> None:
+        if not self.inventory.current and not self.inventory.previous:
+            raise RepositoryMissing(
+                "there is nothing in the vault yet that could be protected", remedy="Run 'backup' first.", blob="config"
+            )
         tampered_with = self._is_tampered_with()
         kept = self._kept()
         self._choose(kept or list(self.survey.points), all_known=kept is not None and not tampered_with)
@@ -233,7 +235,7 @@ class _Protecting:
         except Damaged as error:
             damaged[str(error.object)] = error
         for point, found in damaged.items():
-            message = f"{found}; since nobody knows what it needs, all there is gets protected"
+            message = f"{found}; since nobody knows what it needs, all else that there is gets protected"
             self._reason(f"{RECORDS_CONTAINER}/{found.object or record_name(point)}", message, "lifeboat")
         return None if damaged else list(decision.kept)
 
@@ -258,6 +260,9 @@ class _Protecting:
         if not all_known:
             for prefix in (POINTS, SNAPSHOTS, _INDEX, _PACKS, BLOBS):
                 self._want_under(prefix)
+        for point in self.survey.unreadable:
+            if record_name(point) in self.survey.left.deleted:  # somebody has settled it, and waits for its date
+                self.wanted.pop(record_name(point), None)
 
     def _want_repository(self, points: Sequence[str]) -> bool:
         """The index, and the packs that the points need. False where nobody knows which those are."""
@@ -268,7 +273,7 @@ class _Protecting:
             passwords = choose_passwords(self.vault.settings.repository_password, self.vault.secrets)
             repository = open_repository(self.vault.share, self.vault.records, passwords)
             needs = find_needs(repository, there, also=fingerprints, check=self.check)
-        except (Damaged, RepositoryMissing, WrongPassword) as error:
+        except (Damaged, RepositoryMissing) as error:
             message = f"{error}; since nobody knows which packs are needed, all there are get protected"
             self._reason(f"{SHARE_CONTAINER}/{error.object or 'keys/'}", message, "share", code=error.code)
             return False
@@ -292,9 +297,11 @@ class _Protecting:
 
     def _want_journals(self) -> None:
         """Those that retention does not delete soon: with a date put off for ever it never could."""
-        newest = self._newest()
+        newest, damaged = self._newest(), self.survey.damaged_journal
+        kept_for = journals_kept_for(timedelta(seconds=self.settings.keeping().undelete_for_seconds))
         for name, held in self.inventory.under(_JOURNALS).items():
-            if newest is None or newest - held.first_written < RECORDS_KEPT_FOR:
+            is_damaged = damaged is not None and name == f"{RECORDS_CONTAINER}/{damaged.object}"
+            if not is_damaged and (newest is None or newest - held.first_written < kept_for):
                 self.wanted[name] = held
 
     def _want_under(self, prefix: str) -> None:

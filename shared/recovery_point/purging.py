@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.errors import BlobProtected
 from shared.recovery_point.deleting import DELETIONS_AT_ONCE, container_of
-from shared.recovery_point.inventory import Inventory, is_same
+from shared.recovery_point.inventory import COME_AND_GO, Inventory, is_same
 from shared.recovery_point.journal import Left
 from shared.storage.vault import SHARE_CONTAINER, Vault
 from shared.storage.versions import BlobVersion
@@ -19,14 +19,15 @@ _INDEXES = f"{SHARE_CONTAINER}/index/"
 def purge(
     vault: Vault, inventory: Inventory, left: Left, limit: datetime, now: datetime, check: Callable[[], None]
 ) -> int:
-    """Delete previous versions of what the keeper itself has deleted before ``limit``, of locks that are older, and
-    those that were brought back and are current again since before it, false bytes first. Returns how many are gone.
+    """Delete previous versions of what the keeper itself has deleted before ``limit``, of locks and other passing
+    things that are older, and those that were brought back and are current again since before it, false bytes first.
+    Returns how many are gone.
 
     What somebody else has deleted or overwritten stays: ``undelete`` needs it. So does what a date protects.
     """
     deleted = 0
     with ThreadPoolExecutor(DELETIONS_AT_ONCE, "purge") as pool:
-        pending = [*_old(inventory, left, limit), *_old_locks(vault, limit)]
+        pending = [*_old(inventory, left, limit), *_passing(inventory, limit), *_old_locks(vault, limit)]
         pending.sort(key=lambda each: not each[0].startswith(_INDEXES))  # an index that came back without its packs
         for start in range(0, len(pending), 256):
             check()
@@ -48,6 +49,12 @@ def _old(inventory: Inventory, left: Left, limit: datetime) -> Iterator[tuple[st
                 yield from ((name, version) for version in versions)
             elif is_same(versions[0], held):  # the true one goes after them: what is oldest decides in 'undelete'
                 yield from ((name, version) for version in false)
+
+
+def _passing(inventory: Inventory, limit: datetime) -> Iterator[tuple[str, BlobVersion]]:
+    for name in inventory.only_previous():
+        if name.startswith(COME_AND_GO):
+            yield from ((name, version) for version in inventory.previous[name] if version.modified < limit)
 
 
 def _old_locks(vault: Vault, limit: datetime) -> Iterable[tuple[str, BlobVersion]]:

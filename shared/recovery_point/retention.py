@@ -67,7 +67,7 @@ class Candidate:
     sound: bool = True
     """The snapshot and the blobs that it names are there."""
     verified: bool = False
-    """Read back in full, or drilled, and found good."""
+    """Read back in full, and found good."""
     held: str = ""
     """Why it cannot be deleted yet, in words: it stays, and what it needs stays with it. Empty: it can be."""
 

@@ -10,13 +10,12 @@ from typing import Any
 
 from shared.errors import Damaged
 from shared.recovery_point.catalog import Catalog, Unreadable
-from shared.recovery_point.drill_results import well_drilled
 from shared.recovery_point.inventory import Held, Inventory, take_inventory
 from shared.recovery_point.journal import Left, journals
 from shared.recovery_point.parts import Parts, parts_of
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.retention import Candidate, Decision, decide
-from shared.recovery_point.verifications import proven
+from shared.recovery_point.verifications import OK, read_back_verdicts
 from shared.settings import Settings
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
 
@@ -44,7 +43,9 @@ class Survey:
     damaged_journal: Damaged | None = None
     """Nobody knows then what was deleted by whom; ``left`` is empty."""
     proven: frozenset[str] = frozenset()
-    """Points that were read back whole or drilled, and found good."""
+    """Points that were read back whole, and found good when that was last done."""
+    rotten: frozenset[str] = frozenset()
+    """Those that were found damaged."""
 
     def read_journals(self, vault: Vault, *, without: Collection[str] = ()) -> None:
         """``without``: full names of entries that are not looked at: a dry run would have deleted them."""
@@ -68,7 +69,7 @@ class Survey:
                     Candidate(
                         record=point,
                         written=held.first_written,
-                        sound=self._is_sound(self.parts[name], lengths),
+                        sound=name not in self.rotten and self._is_sound(self.parts[name], lengths),
                         verified=name in self.proven,
                         held=_why_held(held, held_at),
                     )
@@ -95,7 +96,9 @@ def take_survey(vault: Vault) -> Survey:
             survey.points[point.point] = point
         except Damaged as error:
             survey.unreadable[point.point] = error
-    survey.proven = frozenset(proven(vault.records) | well_drilled(vault.records))
+    verdicts = read_back_verdicts(vault.records)
+    survey.proven = frozenset(point for point, status in verdicts.items() if status == OK)
+    survey.rotten = frozenset(point for point, status in verdicts.items() if status != OK)
     return survey
 
 

@@ -38,7 +38,7 @@ from shared.errors import (
 from shared.recovery_point import journal
 from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.deleting import container_of
-from shared.recovery_point.inventory import SHARE_PREFIXES
+from shared.recovery_point.inventory import COME_AND_GO, SHARE_PREFIXES
 from shared.recovery_point.journal import Journal, Left, put_journal
 from shared.recovery_point.parts import parts_of
 from shared.recovery_point.record import RecoveryPoint
@@ -160,6 +160,7 @@ class _Undeleting:
     # --- what there is ---
 
     def _list(self) -> None:
+        missing: list[str] = []
         for container, prefixes in (
             (RECORDS_CONTAINER, ("",)),
             (SHARE_CONTAINER, SHARE_PREFIXES),
@@ -168,8 +169,13 @@ class _Undeleting:
             try:
                 for prefix in prefixes:
                     for version in self.vault.versions(container).list_versions(prefix):
-                        self.found.setdefault(f"{container}/{version.name}", []).append(version)
+                        name = f"{container}/{version.name}"
+                        if not name.startswith(COME_AND_GO):
+                            self.found.setdefault(name, []).append(version)
             except ContainerMissing as error:
+                missing.append(container)
+                if missing == [RECORDS_CONTAINER, SHARE_CONTAINER]:
+                    raise
                 if container != DATABASES_CONTAINER:  # which an older vault does not have
                     error.remedy = (
                         "Where somebody deleted the container, bring it back while the account keeps it (az storage "
@@ -200,7 +206,7 @@ class _Undeleting:
             if version is not None:
                 blob = BlobInfo(version.name, version.size_bytes, version.modified)
                 entries.append((blob, Journal.from_bytes(self._read(name, version), name)))
-        return Left.by(entries)
+        return Left.by(sorted(entries, key=lambda entry: (entry[0].modified, entry[0].name)))
 
     def _chosen_journal(self, name: str) -> BlobVersion | None:
         whole = next((each for each in self.found[name] if self._is_whole(name, each)), None)

@@ -171,15 +171,15 @@ def damaged_packs(records: BlobStore) -> frozenset[bytes]:
     )
 
 
-def proven(records: BlobStore) -> set[str]:
-    """Ids of the points that were read back whole, and found good, when that was last done."""
+def read_back_verdicts(records: BlobStore) -> dict[str, str]:
+    """What the last verification said of each point that was read back whole: ``ok`` or ``damaged``."""
     found: dict[str, str] = {}
     for blob in records.list(PREFIX):  # by name, so those of one point by their times
         if _kind(blob) == POINT:
             with suppress(Damaged, BlobNotFound):  # then it proves nothing
                 kept = _read(blob.name, records.get(blob.name))
                 found[kept.point or ""] = kept.status
-    return {point for point, status in found.items() if status == OK}
+    return found
 
 
 def same_hash(records: BlobStore, blob: str, size_bytes: int, sha256: str) -> bool:

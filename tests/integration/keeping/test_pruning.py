@@ -198,3 +198,20 @@ def test_what_cannot_be_forgotten(site: SimulatedSite, name: str) -> None:
     _days(site, 1)
     with pytest.raises(UsageError, match="nothing that can be forgotten"):
         site.prune(forget=[name])
+
+
+def test_garbage_that_has_a_date_goes_after_it_once_somebody_has_settled_it(site: SimulatedSite) -> None:
+    site.settings["PROTECT_FOR"] = "6d"
+    _days(site, 3)
+    garbage = "points/20260101T000000Z-ffffff.json"
+    site.vault.judge("recovery-points").put(garbage, b"{")
+    site.protect()
+    settled = site.prune(forget=["20260101T000000Z-ffffff"])
+    assert settled.reasons == []
+    assert list(settled.refused) == [f"recovery-points/{garbage}"]
+    for _ in range(8):
+        site.pass_by(DAY)
+        site.protect()
+        assert site.prune().status == "ok"
+    assert garbage not in site.names("points/", "recovery-points")
+    assert len(site.points()) == 3
