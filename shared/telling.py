@@ -273,6 +273,8 @@ def status(health: Health) -> None:
     if health.last_drill:
         drilled, age = health.last_drill.result, age_text(health.last_drill.age_seconds)
         rto = "" if drilled.rto_seconds is None else f"; back in {duration_text(drilled.rto_seconds)}"
+        if drilled.estimated_rto_seconds is not None:
+            rto += f", all of it in about {duration_text(drilled.estimated_rto_seconds)}"
         result(f"last drill: {drilled.status}, {age} ago, of {drilled.point}{rto}")
     elif health.failure is None:
         result("last drill: never")

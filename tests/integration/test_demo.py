@@ -102,6 +102,7 @@ def test_the_demo_shows_the_whole_job_over_smb(temporary: Path) -> None:
     assert "blobs are gone: every one that was there" in output
     assert "late: there is no good backup of the share" in output
     assert "blobs brought back" in output
+    assert " ".join(output.split()).count(", all of it in about ") == 2, "told by the drill, and by status"
     assert "everything is as it should be" in output
     assert_fit_for_a_pipe(output)
     assert_nothing_is_left(temporary)
