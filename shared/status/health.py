@@ -235,9 +235,25 @@ def read_health(settings: Settings, *, now: datetime | None = None) -> Health:
     try:
         with Vault(settings.vault()) as vault:
             vault.ensure_there(create=False)
-            return judge_health(settings, vault.records, lambda: vault.secrets, now)
+            health = judge_health(settings, vault.records, lambda: vault.secrets, now)
+            if all(each.newest is None for each in health.components):
+                return replace(health, reasons=(*_emptied(vault), *health.reasons))
+            return health
     except LifeboatError as failure:
         return _unseen(settings, failure, now)
+
+
+def _emptied(vault: Vault) -> Iterator[Json]:
+    """A vault without points, in which there were some."""
+    gone = sum(not version.current for version in vault.versions(RECORDS_CONTAINER).list_versions("points/"))
+    if gone:
+        yield {
+            "component": "lifeboat",
+            "code": "tampered",
+            "message": f"somebody has deleted what was in this vault: {gone:,} records of recovery points at least",
+            "remedy": "Run 'undelete', as the keeper: it makes previous versions current again. Make no backup before.",
+            "object": f"{RECORDS_CONTAINER}/points/",
+        }
 
 
 def judge_health(

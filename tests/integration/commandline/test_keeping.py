@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def test_what_is_protected_cannot_be_deleted_and_what_was_deleted_comes_back_fau
     assert lifeboat_in("restore", "share", "--to", str(tmp_path / "back")).code == 0
 
 
+def test_an_emptied_vault_is_told_with_the_way_back(lifeboat_in: CommandLine, worm_vault: Vault) -> None:
+    _three_points(lifeboat_in)
+    with worm_vault.with_rights(KEEPER) as thief, thief.store("recovery-points") as store:
+        for blob in list(store.list("points/")):
+            store.delete(blob.name)
+    answer = lifeboat_in("status")
+    assert (answer.code, answer.codes[0]) == (1, "tampered")
+    assert "undelete" in answer.reasons[0]["remedy"]
+
+
 def test_a_vault_without_versions_and_dates_is_told_so(lifeboat_in: CommandLine, vault: Vault) -> None:
     _three_points(lifeboat_in)
     lifeboat_in.set(VAULT_URL=vault.direct)
@@ -131,6 +142,7 @@ def test_verify_reads_back_a_point_or_the_part_that_is_due(lifeboat_in: CommandL
         body[40] ^= 1
         store.delete(name)
         store.put(name, bytes(body))
+    time.sleep(1.1)  # the storage tells times in whole seconds
     damaged = lifeboat_in("verify", "--point", point)
     assert (damaged.code, damaged.status) == (1, "damaged")
     assert f"share/{name}" in [reason["object"] for reason in damaged.reasons]
