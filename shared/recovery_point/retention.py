@@ -437,9 +437,14 @@ class _Retention:
         """The oldest point by which ``point`` is credible, newer than the one by which it is not any more."""
         if point.id in beliefs.doubts:
             return None
-        beyond = thinned.measures[point.id][-1].order()
+        by = thinned.measures[point.id]  # none: nothing credible is kept before it
         for each in self.points:
-            if beyond < each.order() < point.order() and each.counted and each.id not in beliefs.doubts:
+            if (
+                (not by or by[-1].order() < each.order())
+                and each.order() < point.order()
+                and each.counted
+                and each.id not in beliefs.doubts
+            ):
                 is_old = point.id in beliefs.old
                 if each.id not in self.why and _doubt(point, each, each, self.max_shrink, is_old=is_old) is None:
                     return each
