@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shared.storage.azure_blobs import AzureBlobStore
+from tests.examples import examples
 from tests.standins import restic
 from tests.standins.azurite import API_VERSION, KEY, Azurite, AzuriteMissing, running_azurite
 from tests.standins.certificate import Certificate, make_certificate
@@ -172,6 +174,8 @@ ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("lifeboat", examples(100))
+    settings.load_profile("lifeboat")
     config.pluginmanager.register(_NoSilentSkips(), "no-silent-skips")
 
 

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from shared.errors import LifeboatError
-
-EXAMPLES = int(os.environ.get("LIFEBOAT_TEST_EXAMPLES", "0"))
-
-
-def fuzz(examples: int) -> settings:
-    """How a test draws its examples: ``examples`` of them, always the same, unless the environment asks for others."""
-    return settings(
-        max_examples=EXAMPLES or examples,
-        derandomize=not EXAMPLES,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 def only_our_errors(parse: Callable[[], object]) -> LifeboatError | None:

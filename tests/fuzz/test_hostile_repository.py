@@ -24,7 +24,8 @@ from shared.repository.snapshots import load_snapshot
 from shared.repository.trees import Metadata, dir_node, file_node, parse_node, tree_bytes
 from shared.repository.writer import BlobWriter
 from shared.smb import wire
-from tests.fuzz.mutations import ABSURD, fuzz, only_our_errors, places, with_absurd, without
+from tests.examples import examples
+from tests.fuzz.mutations import ABSURD, only_our_errors, places, with_absurd, without
 from tests.unit.fileshare.helpers import Bench
 
 METADATA = Metadata(1_700_000_000_000_000_000, 1_700_000_000_000_000_000, 0o755, creation=1 << 40, attributes=0x20)
@@ -190,7 +191,7 @@ def test_an_index_with_absurd_places(bench: Bench, playground: Path, field: str,
     use(bench, top, playground)
 
 
-@fuzz(12)
+@examples(12)
 @given(place=st.integers(0, 1000), absurd=st.sampled_from(ABSURD))
 def test_an_index_with_one_absurd_thing(tmp_path_factory: pytest.TempPathFactory, place: int, absurd: str) -> None:
     folder = tmp_path_factory.mktemp("fuzz")

@@ -15,7 +15,8 @@ from functions.problems import Problem
 from shared.errors import SettingsError
 from shared.ncrontab import Ncrontab
 from shared.smb.endpoint import SmbEndpoint, unc_path
-from tests.fuzz.mutations import each_absurdity, fuzz, mutated, mutated_json
+from tests.examples import examples
+from tests.fuzz.mutations import each_absurdity, mutated, mutated_json
 
 ASKED = {"only": ["share", "databases"], "logs": False, "allow_shrink": True}
 
@@ -33,7 +34,7 @@ def test_a_body_with_anything_in_any_place() -> None:
             wrong_fields(StartRun, body)
 
 
-@fuzz(150)
+@examples(150)
 @given(mutated_json(ASKED) | mutated(b'{"only": ["share"], "logs": true}'))
 @example(b"\xff\xfe")
 @example(b'{"\\ud800": 1}')
@@ -50,7 +51,7 @@ def test_an_announced_length(announced: str) -> None:
         _body(request, 100)
 
 
-@fuzz(150)
+@examples(150)
 @given(st.text(st.sampled_from("text/html,*;q=0.15nae- \u00b2"), max_size=60) | st.text())
 @example("text/html;q=nan,*/*;q=inf")
 @example("text/html;q=1_0," * 1000)
@@ -58,7 +59,7 @@ def test_an_accept_header(accept: str) -> None:
     assert preferred(accept, ("text/markdown", "text/html")) in ("text/markdown", "text/html", None)
 
 
-@fuzz(200)
+@examples(200)
 @given(st.text(st.sampled_from("0123456789*/-, amonjun\u00b2\u0663"), max_size=40) | st.text())
 @example("\u00b2 0 0 1 1 *")
 @example(f"{'9' * 5000} 0 0 1 1 *")
@@ -68,7 +69,7 @@ def test_a_schedule(text: str) -> None:
         Ncrontab.parse(text).longest_gap()
 
 
-@fuzz(200)
+@examples(200)
 @given(st.text(max_size=60) | st.text(st.sampled_from("smb:/\\[]%@?#2e0\ud800"), max_size=40).map("smb://".__add__))
 @example("smb://[::1/share")
 @example("smb://server:" + "9" * 5000 + "/share")

@@ -19,7 +19,8 @@ from shared.recovery_point.journal import Journal, journals, put_journal
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.runs import Runs, run_end
 from shared.storage.local_folder import LocalFolderStore
-from tests.fuzz.mutations import each_absurdity, fuzz, mutated_json, only_our_errors
+from tests.examples import examples
+from tests.fuzz.mutations import each_absurdity, mutated_json, only_our_errors
 from tests.unit.databases.making import full
 from tests.unit.status import points
 
@@ -48,7 +49,7 @@ def test_a_point_with_anything_in_any_place() -> None:
         only_our_errors(lambda document=document: use_point(document))  # type: ignore[misc]
 
 
-@fuzz(40)
+@examples(40)
 @given(mutated_json(POINT))
 def test_a_point(document: bytes) -> None:
     only_our_errors(lambda: use_point(document))
@@ -73,7 +74,8 @@ def test_a_backup_in_a_point_with_anything_in_any_place() -> None:
 def test_a_catalog_goes_on_behind_what_cannot_be_read(store: LocalFolderStore) -> None:
     store.put(NAME, b"[" * 100_000)
     store.put("points/no id.json", b"")
-    store.put("points/20261125T120001Z-0a1b2c.json", json.dumps(POINT).encode())
+    another = "20261125T120001Z-0a1b2c"
+    store.put(f"points/{another}.json", json.dumps(POINT | {"point": another}).encode())
     found = list(Catalog(store).newest_first())
     assert [type(each) for each in found] == [RecoveryPoint, Unreadable]
 

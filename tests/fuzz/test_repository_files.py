@@ -23,7 +23,8 @@ from shared.repository.repository import Config, Repository, open_master_key, wh
 from shared.repository.snapshots import load_snapshot
 from shared.repository.trees import Metadata, dir_node, file_node, parse_node, parse_tree, tree_bytes
 from shared.storage.local_folder import LocalFolderStore
-from tests.fuzz.mutations import each_absurdity, fuzz, mutated, mutated_json, only_our_errors
+from tests.examples import examples
+from tests.fuzz.mutations import each_absurdity, mutated, mutated_json, only_our_errors
 from tests.unit.repository.strategies import KEY
 
 ID, OTHER = "ab" * 32, "cd" * 32
@@ -88,13 +89,13 @@ def version_2(document: bytes) -> bytes:
 # --- packs and frames -------------------------------------------------------------------------------------------------
 
 
-@fuzz(300)
+@examples(300)
 @given(mutated(PACK))
 def test_a_pack(body: bytes) -> None:
     only_our_errors(lambda: parse_pack(KEY, body))
 
 
-@fuzz(200)
+@examples(200)
 @given(st.lists(st.integers(0, 3), max_size=5).flatmap(lambda kinds: mutated(bytes(kinds) * 41)))
 def test_a_packs_header_under_a_valid_seal(header: bytes) -> None:
     sealed = KEY.seal(header)
@@ -102,7 +103,7 @@ def test_a_packs_header_under_a_valid_seal(header: bytes) -> None:
     only_our_errors(lambda: parse_pack(KEY, body))
 
 
-@fuzz(300)
+@examples(300)
 @given(
     mutated(compress(b"some text " * 100, 3))
     | mutated(zstandard.ZstdCompressor(write_content_size=False).compress(b"some text " * 100))
@@ -140,7 +141,7 @@ def test_an_index_with_anything_in_any_place() -> None:
         add_to_an_index(document)
 
 
-@fuzz(200)
+@examples(200)
 @given(mutated_json(INDEX))
 def test_an_index(document: bytes) -> None:
     add_to_an_index(document)
@@ -172,7 +173,7 @@ def test_a_tree_with_anything_in_any_place() -> None:
         only_our_errors(lambda document=document: read_tree(document))  # type: ignore[misc]
 
 
-@fuzz(300)
+@examples(300)
 @given(mutated_json(json.loads(TREE)) | mutated(TREE))
 def test_a_tree(document: bytes) -> None:
     only_our_errors(lambda: read_tree(document))
@@ -185,7 +186,7 @@ def test_a_snapshot_with_anything_in_any_place(repository: Repository) -> None:
         assert error is None or error.object == name
 
 
-@fuzz(100)
+@examples(100)
 @given(data=st.data())
 def test_a_sealed_file_of_any_content(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Its version byte, its compression, its JSON."""
@@ -229,7 +230,7 @@ def test_a_key_file_with_anything_in_any_place() -> None:
         only_our_errors(lambda document=document: read_key_file(document, "password"))  # type: ignore[misc]
 
 
-@fuzz(100)
+@examples(100)
 @given(mutated_json(KEY_FILE))
 def test_a_key_file(document: bytes) -> None:
     only_our_errors(lambda: read_key_file(document, "password"))
@@ -282,7 +283,7 @@ def test_an_election_with_anything_in_any_place(tmp_path: Path) -> None:
         assert only_our_errors(lambda folder=folder, document=document: open_with_election(folder, "init", document))  # type: ignore[misc]
 
 
-@fuzz(60)
+@examples(60)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/\\:\0"), max_size=20))
 @example("-\u00b2")
 @example("-\u0663")

@@ -15,7 +15,8 @@ from shared.errors import Damaged, SecretsFileError
 from shared.secrets import ber, pvk
 from shared.secrets.files import SYSTEM_SECRETS, SecretFiles
 from shared.secrets.findings import check_system_secrets, find_in_file, find_in_system_secrets
-from tests.fuzz.mutations import each_absurdity, fuzz, mutated, mutated_json, only_our_errors
+from tests.examples import examples
+from tests.fuzz.mutations import each_absurdity, mutated, mutated_json, only_our_errors
 from tests.standins.memory_secrets import MemorySecrets
 from tests.unit.secrets.test_findings import Made, made
 
@@ -41,7 +42,7 @@ DOCUMENT = {
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-@fuzz(100)
+@examples(100)
 @given(st.sampled_from(sorted(CERTIFICATE_FILES)).flatmap(lambda name: mutated(CERTIFICATE_FILES[name])))
 @example(b"\x30\x84\xff\xff\xff\xff" + b"\x30\x80" * 5000)
 @example(b"\x24\x80" * 10_000)
@@ -54,7 +55,7 @@ def test_a_certificate_file(content: bytes) -> None:
     json.dumps([found.notes, [each.subject for each in found.certificates]])
 
 
-@fuzz(60)
+@examples(60)
 @given(mutated_json(DOCUMENT) | mutated(json.dumps(DOCUMENT).encode()) | mutated(json.dumps(DOCUMENT).encode("utf-16")))
 def test_system_secrets(content: bytes) -> None:
     error = only_our_errors(lambda: check_system_secrets(content))

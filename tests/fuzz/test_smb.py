@@ -22,7 +22,8 @@ from shared.smb.handshake import log_in
 from shared.smb.protection import AES_128_GMAC, Forged, Sealing, Signing
 from shared.smb.types import ConnectionFacts, FileUnreadable, FileUnwritable, ReadRequest, WriteRequest
 from shared.smb.wire import BadReply, Reply
-from tests.fuzz.mutations import fuzz, mutated, only_our_errors
+from tests.examples import examples
+from tests.fuzz.mutations import mutated, only_our_errors
 from tests.standins.samba import PASSWORD, USERNAME, Samba
 from tests.unit.smb.scripted import KEY, Answer, Request, Server, _TcpLike, page
 
@@ -33,7 +34,7 @@ LISTING = page(("file", 0x20, 0), ("sub", 0x10, 0), ("link", 0x400, 0xA000000C))
 # --- parsers ----------------------------------------------------------------------------------------------------------
 
 
-@fuzz(300)
+@examples(300)
 @given(mutated(LISTING))
 def test_a_listing(listing: bytes) -> None:
     with suppress(BadReply):
@@ -64,7 +65,7 @@ def test_a_reply_that_is_too_short_is_not_read_on_in_the_next_one() -> None:
             parse(Reply(0, data, 0, 66))
 
 
-@fuzz(300)
+@examples(300)
 @given(st.data())
 def test_the_body_of_any_reply(data: st.DataObject) -> None:
     header = bytes(64)
@@ -158,7 +159,7 @@ def _ask(client: SmbClient) -> None:
     client.stat("file")
 
 
-@fuzz(150)
+@examples(150)
 @given(st.data())
 def test_whatever_a_server_says_under_its_signature(data: st.DataObject) -> None:
     do = data.draw(st.sampled_from((_read, _list, _stream, _write, _ask)))
@@ -282,13 +283,13 @@ def _receive(protection: Signing | Sealing, frame: bytes, *, claim: int | None =
         assert all(reply.end <= len(reply.data) for reply in exchange.replies)
 
 
-@fuzz(300)
+@examples(300)
 @given(mutated(_reply_frame()), st.none() | st.sampled_from((0, 3, 4, 60, 1 << 24, 0xFFFFFF, 0xFFFFFFFF)))
 def test_a_frame_that_is_signed(frame: bytes, claim: int | None) -> None:
     _receive(_Trusting(AES_128_GMAC, KEY), frame, claim=claim)
 
 
-@fuzz(200)
+@examples(200)
 @given(mutated(b"\xfdSMB" + bytes(48) + _reply_frame()) | mutated(_reply_frame()))
 @example(wire.PROTOCOL)
 @example(wire.TRANSFORM_PROTOCOL)
@@ -305,7 +306,7 @@ def test_a_short_frame_in_the_clear_at_the_end_of_the_buffer_ends_the_connection
     channel.close()
 
 
-@fuzz(200)
+@examples(200)
 @given(mutated(b"\xfdSMB" + bytes(48) + b"sealed" * 20))
 def test_a_sealed_frame_opens_or_is_forged(frame: bytes) -> None:
     buffer = bytearray(frame + bytes(16))
@@ -390,7 +391,7 @@ def _log_in(samba: Samba, number: int, change: Callable[[bytes], bytes]) -> Life
         return only_our_errors(attempt)
 
 
-@fuzz(40)
+@examples(40)
 @given(data=st.data())
 def test_each_reply_of_the_login(samba: Samba, data: st.DataObject) -> None:
     """NEGOTIATE, the challenge, the session, the tree: a real server's, mutated."""

@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.repository.locks import HeldLock
 from shared.repository.prune import PruneLimits, carry_out, needed, plan_prune, sweepable
 from shared.repository.repository import Repository
+from tests.examples import examples
 from tests.faults.helpers import contents
 from tests.integration.repository.helpers import PASSWORD, FolderVault, back_up, check, facts
 from tests.standins.restic import ResticRepository, StockRestic
@@ -50,7 +51,7 @@ def _files() -> st.SearchStrategy[Files]:
 _folders = itertools.count()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12)
 @given(
     backups=st.lists(st.tuples(_files(), st.booleans()), min_size=1, max_size=6),
     max_unused=st.sampled_from([0.0, 0.1, 1.0]),

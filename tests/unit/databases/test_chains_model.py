@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from shared.databases.backup_set import BackupSet
 from shared.databases.chains import NoChain, chain_at, chain_to, continues, next_for_point, next_log
 from shared.databases.statements import BackupType
+from tests.examples import examples
 from tests.unit.databases.making import at
 from tests.unit.databases.model import DIFFERENTIAL, FULL, LOG, Refused, Server
 
@@ -150,6 +151,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-Histories.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Histories.TestCase.settings = settings(examples(100), stateful_step_count=25)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from shared.databases.backup_set import BackupSet
@@ -17,6 +17,7 @@ from shared.databases.statements import BackupType
 from shared.recovery_point.record import FAILED
 from shared.recovery_point.retention import BELIEVED_AFTER, Candidate, Decision
 from shared.settings import KeepingSettings
+from tests.examples import examples
 from tests.unit.databases.model import DIFFERENTIAL, FULL, LOG, Refused, Server
 from tests.unit.recovery_point.retention_points import (
     DAY,
@@ -141,7 +142,7 @@ def _is_kept(points: Sequence[Candidate], decision: Decision) -> list[Candidate]
 
 
 @given(st.data(), histories(odd=False), policies)
-@settings(max_examples=100, deadline=None)
+@examples(60)
 def test_garbage_pushes_out_no_point_that_is_kept_without_it_fault_34(
     data: st.DataObject, history: tuple[list[Candidate], Server], policy: KeepingSettings
 ) -> None:
@@ -156,7 +157,7 @@ def test_garbage_pushes_out_no_point_that_is_kept_without_it_fault_34(
 
 
 @given(histories(odd=True), policies)
-@settings(max_examples=100, deadline=None)
+@examples(60)
 def test_to_decide_again_over_what_is_kept_removes_nothing(
     history: tuple[list[Candidate], Server], policy: KeepingSettings
 ) -> None:
@@ -172,7 +173,7 @@ def test_to_decide_again_over_what_is_kept_removes_nothing(
 
 
 @given(st.data(), policies)
-@settings(max_examples=100, deadline=None)
+@examples(60)
 def test_to_decide_again_removes_nothing_where_shares_come_and_go(data: st.DataObject, policy: KeepingSettings) -> None:
     """What is believed of a point depends on the points before it, and those become fewer."""
     points, time = [], START
@@ -194,7 +195,7 @@ def test_to_decide_again_removes_nothing_where_shares_come_and_go(data: st.DataO
 
 
 @given(histories(odd=True), policies, st.randoms(use_true_random=False))
-@settings(deadline=None)
+@examples(60)
 def test_each_point_is_kept_with_a_reason_or_removed_in_whatever_order_they_come(
     history: tuple[list[Candidate], Server], policy: KeepingSettings, chance: random.Random
 ) -> None:
@@ -209,7 +210,7 @@ def test_each_point_is_kept_with_a_reason_or_removed_in_whatever_order_they_come
 
 
 @given(histories(odd=True), policies)
-@settings(deadline=None)
+@examples(60)
 def test_what_must_always_stay_stays(history: tuple[list[Candidate], Server], policy: KeepingSettings) -> None:
     points, _ = history
 
@@ -231,7 +232,7 @@ def _is_verified(point: Candidate) -> bool:
 
 
 @given(histories(odd=True), policies)
-@settings(max_examples=100, deadline=None)
+@examples(60)
 def test_what_could_be_restored_of_a_kept_point_s_databases_can_be_from_kept_points(
     history: tuple[list[Candidate], Server], policy: KeepingSettings
 ) -> None:
@@ -280,7 +281,7 @@ def forget(times: Sequence[datetime], policy: KeepingSettings) -> set[datetime]:
 
 
 @given(st.lists(gaps, min_size=1, max_size=30), policies)
-@settings(deadline=None)
+@examples(60)
 def test_plain_histories_are_kept_as_restic_s_forget_keeps_them(
     between: Sequence[timedelta], policy: KeepingSettings
 ) -> None:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import (
@@ -30,6 +30,7 @@ from shared.recovery_point.record import COMPLETE, RecoveryPoint
 from shared.recovery_point.undeleting import Undeleted, undelete
 from shared.settings import Settings
 from shared.storage.versions import BlobVersion
+from tests.examples import examples
 from tests.faults.helpers import Killed, StopAtCall
 from tests.standins.memory_vault import MemoryStore, MemoryVault
 from tests.standins.rights_proxy import KEEPER, RESTORER
@@ -477,7 +478,7 @@ _deeds = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(80)
 @given(deeds=_deeds, reading=st.sampled_from(["refused", "previous version"]), soft_delete=st.booleans())
 def test_whatever_somebody_does_to_a_protected_vault_each_blob_comes_back_or_is_told(
     deeds: list[tuple[str, int]], reading: DeleteUnderPolicy, soft_delete: bool
