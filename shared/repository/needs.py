@@ -76,6 +76,10 @@ class Needs:
     """Packs that do not hold what an index says, though another one may."""
     lying: set[str] = field(default_factory=set)
     """Index files that say of a pack what its header does not."""
+    _looked_at: set[tuple[int, int]] = field(default_factory=set)
+    """Packs and data blobs, by their numbers, of which every copy was read."""
+    _false_places: set[tuple[int | None, int]] = field(default_factory=set)
+    """Those of them where the blob is not."""
     _named: int = 0
     _broken: set[int] = field(default_factory=set)
     _broken_and_needed: set[int] = field(default_factory=set)
@@ -129,7 +133,7 @@ class Needs:
             location = index.find(blob.id, tree=blob.is_tree)
             here = location and location.pack == pack_id and location.offset == blob.offset
             if mark == _FALSE:
-                yield blob, _NOT if here else _USED
+                yield blob, _NOT if (number, known_as) in self._false_places else _USED
             else:
                 yield blob, _USED if here else _ELSEWHERE
 
@@ -255,12 +259,32 @@ class Needs:
                     found_false = True
                     self.false[pack_name(pack)] = None
         if found_false:
+            self._look_at_copies(check)
             self._broken_and_needed |= {
                 number
                 for number in self._broken
                 if self.index_files.pack_ids[number] in self.present and any(self.used_blobs(number))
             }
         return found_false
+
+    def _look_at_copies(self, check: Callable[[], None]) -> None:
+        """Read every copy of the blobs that are not where the index finds them: there may be several false ones."""
+        marks, number_of = self._marks[False], self.repository.index.number
+        copies: dict[bytes, list[tuple[int, IndexedBlob]]] = {}
+        for number, pack_id in enumerate(self.index_files.pack_ids):
+            check()
+            for blob in self.index_files.blobs(number) if pack_id in self.present else ():
+                known_as = -1 if blob.is_tree else number_of(blob.id, tree=False)
+                if known_as >= 0 and marks[known_as] == _FALSE and (number, known_as) not in self._looked_at:
+                    self._looked_at.add((number, known_as))
+                    copies.setdefault(pack_id, []).append((known_as, blob))
+        for pack_id, body in fetched_ahead(self._body, copies, at_once=PACKS_AHEAD):
+            for known_as, blob in copies[pack_id]:
+                check()
+                location = Location(pack_id, blob.offset, blob.length, blob.plain_length)
+                if not self._lies_there(blob.id, location, body):
+                    self.false[pack_name(pack_id)] = None
+                    self._false_places.add((self.index_files.number(pack_id), known_as))
 
     def _displaced(self, number: int) -> Iterator[IndexedBlob]:
         """Data blobs of a pack that are read from another place, that nobody has read there yet. Trees the walk has."""
@@ -282,10 +306,12 @@ class Needs:
     def _lies_there(self, blob_id: bytes, location: Location, body: bytes | None) -> bool:
         try:
             if body is None:
-                BlobReader(self.repository).load(blob_id, tree=False)
+                sealed: bytes | memoryview = BlobReader(self.repository).fetch(
+                    location, location.offset, location.length
+                )
             else:
                 sealed = memoryview(body)[location.offset : location.offset + location.length]
-                open_blob(self.repository.key, sealed, blob_id, location, MOST_DATA_BYTES)
+            open_blob(self.repository.key, sealed, blob_id, location, MOST_DATA_BYTES)
         except Damaged:
             return False
         return True

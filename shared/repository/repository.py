@@ -109,13 +109,15 @@ class Repository:
         Packs that are not in ``present`` (``list_packs``), or are not as long there as their blobs say, are left out:
         an index can outlive its packs, and what a damaged one held is stored anew. With ``keep_missing`` they come
         last instead: a blob is looked for where it is, and where it is nowhere, the pack that it was in is known.
-        Where a prune replaces index files meanwhile, they are listed again.
+        Where a prune replaces index files meanwhile, they are listed again. The oldest come first: of two places of a
+        blob the one that was named first is taken, so nobody can claim later that it lies elsewhere.
         """
         missing: list[dict[str, Any]] | None = [] if keep_missing else None
         replaced: set[str] = set()
         while True:
             known = self._loaded_indexes | replaced
-            names = [blob.name for blob in self.store.list("index/") if blob.name not in known]
+            blobs = sorted(self.store.list("index/"), key=lambda blob: blob.modified)
+            names = [blob.name for blob in blobs if blob.name not in known]
             with closing(fetched_ahead(self._index_file, names, at_once=_FETCHES_AT_ONCE)) as files:
                 for name, sealed in files:
                     if sealed is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -300,3 +300,55 @@ def test_after_a_month_with_a_flood_every_good_point_is_there_that_would_be_with
         site.judged_by(newest_restic, tmp_path / "judge")
         for day in there:
             assert site.restored(made[day], tmp_path / str(day)) == site.told[made[day]]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[SimulatedSite]:
+    with simulated_site(make_share(tmp_path / "site", large=False), **SETTINGS) as made:  # type: ignore[arg-type]
+        for day in range(12):
+            change_share(made.share, day)
+            made.back_up()
+            made.pass_by(DAY)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("container", "name"),
+    [
+        ("recovery-points", "points/20260301T000000Z-abcdef.json"),
+        ("recovery-points", "prunes/20260301T000000Z-abcdef.json"),
+        ("share", f"index/{'ab' * 32}"),
+        ("share", f"snapshots/{'ab' * 32}"),
+    ],
+)
+def test_what_nobody_can_read_stops_the_keeper_which_says_why_fault_34(
+    site: SimulatedSite, container: str, name: str
+) -> None:
+    site.vault.versions(container).put(name, b"garbage")
+    kept, there = site.points(), site.names("data/")
+    try:
+        told = " ".join(str(reason["object"]) for reason in site.prune().reasons)
+    except Damaged as error:
+        told = str(error.object)
+    assert name in told
+    assert (site.points(), site.names("data/")) == (kept, there)
+    if not name.startswith("snapshots/"):  # a snapshot that no point names is nothing that has to be protected
+        assert name.rpartition("/")[2] in " ".join(str(reason["object"]) for reason in site.protect().reasons)
+
+
+def test_each_point_restores_at_once_and_after_a_prune_whatever_garbage_packs_claim_fault_34(
+    site: SimulatedSite, tmp_path: Path
+) -> None:
+    repository = Flood(site, random.Random(1)).repository()
+    for _ in range(8):  # so that one of them is listed before the true one
+        repository.write_index([pack_that_claims(repository, data_blobs(repository))])
+    for point in site.points():
+        assert site.restored(point, tmp_path / "at once" / point) == site.told[point]
+    pruned = site.prune()
+    assert pruned.status == "ok"
+    assert "8 packs do not hold what an index says of them" in " ".join(pruned.notes)
+    site.pass_by(2 * DAY)
+    assert site.prune().status == "ok"
+    assert site.findings() == []
+    for point in site.points():
+        assert site.restored(point, tmp_path / "pruned" / point) == site.told[point]
