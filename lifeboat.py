@@ -602,6 +602,8 @@ def main(arguments: list[str]) -> int:
 
 
 _ALWAYS: dict[str, Json] = {
+    "check": {"status": "damaged", "snapshots": 0, "trees": 0, "packs": 0, "packs_read": 0, "bytes_read": 0},
+    "verify": {"status": "damaged", "kind": None, "point": None, "packs": 0, "bytes_read": 0},
     "status": {
         "status": "late",
         "components": {},
@@ -609,16 +611,21 @@ _ALWAYS: dict[str, Json] = {
         "expiries": [],
         "last_verification": None,
         "last_drill": None,
-    }
+    },
 }
-"""Keys that a command's answer has whatever happens, by command."""
+"""Keys that a command's answer has whatever happens, by command. What could not be looked at is not in order."""
+_NAMES_OBJECTS = ("check", "verify")
+"""Each of their reasons names the blob; where nothing could be looked at, the vault as a whole."""
 
 
 def _failed(error: LifeboatError, arguments: list[str]) -> int:
     if "--json" in arguments:
         command = next((each for each in arguments if not each.startswith("-")), "")
         always = _ALWAYS.get(command, {})
-        result(json.dumps({"status": "failed", **always, "reasons": [error.as_reason("lifeboat")]}))
+        reason = error.as_reason("lifeboat")
+        if command in _NAMES_OBJECTS:
+            reason.setdefault("object", "vault")
+        result(json.dumps({"status": "failed", **always, "reasons": [reason]}))
     else:
         message(f"lifeboat: {error}")
         if error.remedy:

@@ -33,14 +33,18 @@ SCHEDULES: Mapping[str, str] = {
 """What is done when, unless ``LIFEBOAT_SCHEDULE_NAME`` says otherwise; NCRONTAB, UTC."""
 LEAST_SHARD_BUDGET_SECONDS = 10
 """A step opens the repository and lists what is there before it stores anything."""
+MOST_DIGITS = 6
+LONGEST_PROTECTION_SECONDS = 400 * 86_400
+"""A locked date can never be brought forward: who mistypes it cannot take that back."""
 MOST_STEPS = 256
 """More shards, or more steps at once, only make more of the same."""
 Value = TypeVar("Value")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d+)([smhd])\Z")
+_DURATION = re.compile(r"(\d{1,12})([smhd])\Z")
+LONGEST_DURATION_SECONDS = 36_525 * 86_400
 _SHIFTS = {"K": 10, "M": 20, "G": 30, "T": 40}
-_SIZE = re.compile(r"(\d+)([KMGT])\Z")
+_SIZE = re.compile(r"(\d{1,6})([KMGT])\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +384,14 @@ class Settings:
                 remedy="Set it to 1 or more, or remove it.",
                 setting="LIFEBOAT_KEEP_LAST",
             )
+        protect_for = self._duration("PROTECT_FOR", "14d")
+        if protect_for > LONGEST_PROTECTION_SECONDS:
+            raise SettingsError(
+                f"LIFEBOAT_PROTECT_FOR is {protect_for // 86_400} days, and a date that is locked can never be brought "
+                "forward",
+                remedy="Set it to 400d at most, or remove it.",
+                setting="LIFEBOAT_PROTECT_FOR",
+            )
         return KeepingSettings(
             last=last,
             hourly=self._number("KEEP_HOURLY", 0),
@@ -388,7 +400,7 @@ class Settings:
             monthly=self._number("KEEP_MONTHLY", 12),
             yearly=self._number("KEEP_YEARLY", 0),
             within_seconds=self._duration("KEEP_WITHIN", "2d"),
-            protect_for_seconds=self._duration("PROTECT_FOR", "14d"),
+            protect_for_seconds=protect_for,
             wait_seconds=self._duration("PRUNE_WAIT", "2d"),
             undelete_for_seconds=self._duration("UNDELETE_FOR", "30d"),
             max_unused=self._fraction("PRUNE_MAX_UNUSED", 0.05),
@@ -527,9 +539,10 @@ class Settings:
     def _duration(self, name: str, default: str) -> int:
         def parse(text: str) -> int | None:
             match = _DURATION.match(text.strip())
-            return int(match[1]) * _UNITS[match[2]] if match else None
+            seconds = int(match[1]) * _UNITS[match[2]] if match else None
+            return None if seconds is None or seconds > LONGEST_DURATION_SECONDS else seconds
 
-        return self._parsed(name, default, parse, "a number and a unit: 90s, 15m, 26h or 30d")
+        return self._parsed(name, default, parse, "a number and a unit: 90s, 15m, 26h or 30d; 100 years at most")
 
     def _count(self, name: str, default: int) -> int:
         return self._parsed(
@@ -541,7 +554,10 @@ class Settings:
 
     def _number(self, name: str, default: int) -> int:
         return self._parsed(
-            name, str(default), lambda text: int(text) if text.isdecimal() else None, "a whole number, 0 or more"
+            name,
+            str(default),
+            lambda text: int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None,
+            "a whole number, 0 or more",
         )
 
     def _size(self, name: str, default: str) -> int:

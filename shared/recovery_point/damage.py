@@ -13,8 +13,9 @@ from shared.telemetry import Event, emit
 Json = dict[str, Any]
 
 REMEDIES = {
-    "share": "Bring an earlier version of that blob back ('undelete'). A pack that is missing or too short is stored "
-    "anew by the next 'backup' as far as the share still has it; one with other bytes, once it is deleted.",
+    "share": "Where somebody deleted or overwrote that blob, 'undelete' brings it back. What a pack held that is "
+    "missing, too short or rotten is stored anew by the next 'backup', as far as the share still has it; the next "
+    "'prune' removes what is left of it.",
     "databases": "Bring that blob back ('undelete'). Until then the databases of that point, and those that build on "
     "it, cannot be restored; the next 'backup' begins with a full one.",
     "secrets": "Where the secret or a part of it was deleted: az keyvault secret recover --vault-name VAULT --name "

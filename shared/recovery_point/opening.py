@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.errors import ContainerMissing
+from shared.errors import ContainerMissing, RepositoryMissing
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.share import History, read_history
@@ -12,7 +12,7 @@ from shared.recovery_point.verifications import damaged_packs
 from shared.repository.initialise import choose_passwords, open_or_initialise
 from shared.repository.repository import Repository
 from shared.settings import ShareSettings
-from shared.storage.vault import Vault
+from shared.storage.vault import SHARE_CONTAINER, Vault
 
 
 def open_for_backup(vault: Vault, catalog: Catalog, *, new_repository: bool) -> tuple[Repository, History]:
@@ -44,5 +44,21 @@ def open_share(vault: Vault, share: ShareSettings) -> SourceOpener:
 
 
 def _repository(vault: Vault, new_repository: bool) -> Repository:
+    if new_repository:
+        _refuse_two_repositories(vault)
     passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
     return open_or_initialise(vault.share, vault.records, passwords, new_repository=new_repository)
+
+
+def _refuse_two_repositories(vault: Vault) -> None:
+    """``RepositoryMissing`` where the one that was there before could still come back: 'undelete' would lay its config
+    over that of the new one, and nobody could read either."""
+    versions = vault.versions(SHARE_CONTAINER).list_versions("config")
+    if any(version.name == "config" and not version.current for version in versions):
+        raise RepositoryMissing(
+            "the vault still has the repository that was there before, as previous versions: a new one would be mixed "
+            "with it",
+            remedy="Run 'undelete' to bring it back. To begin anew without it, set LIFEBOAT_VAULT_URL to another "
+            "storage account, or delete those versions for good first.",
+            blob="config",
+        )

@@ -8,6 +8,7 @@ that are wrong. That the event comes at all is what another alert waits for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from shared.errors import LifeboatError, SettingsError
 from shared.ncrontab import Ncrontab
 from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.record import RecoveryPoint
+from shared.recovery_point.verifications import RUN
 from shared.settings import SCHEDULES, Settings
 from shared.status.health import Health, read_health
 from shared.status.history import DATABASES
@@ -54,6 +56,7 @@ class WatchdogReport:
     growth: Growth | None = None
     """None: the vault could not be read."""
     drill_overdue: bool = False
+    verification_overdue: bool = False
     failure: LifeboatError | None = None
     """Why something could not be looked at."""
 
@@ -70,6 +73,7 @@ class WatchdogReport:
     def attributes(self) -> dict[str, Value | None]:
         """Of the event ``watchdog.alive``."""
         drill, growth, failure = self.health.last_drill, self.growth, self.failure
+        verification = self.health.last_verification
         told: dict[str, Value | None] = {
             "status": self.status,
             "late": ", ".join(self.late),
@@ -78,6 +82,9 @@ class WatchdogReport:
             "drill_age_seconds": drill.age_seconds if drill else None,
             "drill_status": drill.result.status if drill else None,
             "drill_overdue": self.drill_overdue,
+            "verification_age_seconds": verification.age_seconds if verification else None,
+            "verification_status": verification.result.status if verification else None,
+            "verification_overdue": self.verification_overdue,
             "added_week_bytes": growth.week_bytes if growth else None,
             "added_week_before_bytes": growth.week_before_bytes if growth else None,
             "growth_ratio": growth.ratio if growth else None,
@@ -167,7 +174,10 @@ def with_records(report: WatchdogReport, settings: Settings, records: BlobStore)
     """``report`` with what only a second look into the container of recovery points tells."""
     health = report.health
     return replace(
-        report, growth=growth_of(records, health.time), drill_overdue=drill_overdue(settings, health, records)
+        report,
+        growth=growth_of(records, health.time),
+        drill_overdue=drill_overdue(settings, health, records),
+        verification_overdue=verification_overdue(settings, health, records),
     )
 
 
@@ -192,15 +202,30 @@ def drill_overdue(settings: Settings, health: Health, records: BlobStore) -> boo
     """Whether the last drill, or, where there never was one, the oldest point, is older than two periods of the
     schedule. Where only databases are backed up, and there is no server to drill them on, nothing is owed; nor without
     a point."""
-    try:
+    with suppress(SettingsError):  # told with the settings
         if settings.configured() in ([], [DATABASES]) and settings.drill_sql_server() is None:
             return False
-        schedule = settings.schedule("DRILL")
-    except SettingsError:  # told with the settings; drills are not made meanwhile
-        schedule = SCHEDULES["DRILL"]
+    last = health.last_drill
+    return _is_overdue("DRILL", last.age_seconds if last else None, settings, health, records)
+
+
+def verification_overdue(settings: Settings, health: Health, records: BlobStore) -> bool:
+    """The same of the last round, or verification of a point on demand. What each run verifies of itself is none."""
+    last = health.last_verification
+    age_seconds = last.age_seconds if last and last.result.kind != RUN else None
+    return _is_overdue("VERIFY", age_seconds, settings, health, records)
+
+
+def _is_overdue(
+    schedule_name: str, age_seconds: float | None, settings: Settings, health: Health, records: BlobStore
+) -> bool:
+    try:
+        schedule = settings.schedule(schedule_name)
+    except SettingsError:  # told with the settings; nothing is done by it meanwhile
+        schedule = SCHEDULES[schedule_name]
     allowed = _PERIODS * Ncrontab.parse(schedule).longest_gap()
-    if health.last_drill is not None:
-        return timedelta(seconds=health.last_drill.age_seconds) > allowed
+    if age_seconds is not None:
+        return timedelta(seconds=age_seconds) > allowed
     ids = Catalog(records).ids()
     return bool(ids) and health.time - _time_of(ids[-1]) > allowed
 

@@ -20,6 +20,7 @@ from shared.storage.blob_store import BlobInfo, BlobStore
 from shared.storage.counting import Traffic
 from shared.storage.key_vault import SecretStore
 from shared.storage.local_folder import LocalFolderStore
+from shared.storage.versions import BlobVersion
 from tests.standins.faulty_store import FaultyStore, StoreFaults
 
 PASSWORD = "correct horse battery"
@@ -83,6 +84,17 @@ class StopAtCall:
 
 
 @dataclass
+class WithoutVersions:
+    """What is asked of versions in a folder, which keeps none."""
+
+    store: BlobStore
+
+    def list_versions(self, prefix: str) -> Iterator[BlobVersion]:
+        for blob in self.store.list(prefix):
+            yield BlobVersion(blob.name, None, True, blob.size_bytes, blob.modified)
+
+
+@dataclass
 class FolderVault:
     """What ``shared.storage.vault.Vault`` is for a run, on two folders."""
 
@@ -110,6 +122,9 @@ class FolderVault:
         store = LocalFolderStore(self.folder / container)
         store.create_container_if_missing()
         return store
+
+    def versions(self, container: str) -> WithoutVersions:
+        return WithoutVersions(self._container(container))
 
     def ensure_there(self, *, create: bool) -> None:
         """Folders are there."""

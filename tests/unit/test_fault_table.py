@@ -1,5 +1,5 @@
-"""The README's table of faults is whole: each number of them, in order, with tests that exist and name it. What the page
-of guarantees names exists too."""
+"""The README's table of faults is whole: each number, in order, with tests that exist and name it. What the page of
+guarantees names exists too."""
 
 from __future__ import annotations
 

@@ -380,3 +380,27 @@ def test_a_reference_that_nobody_resolved_is_refused_however_it_is_written(refer
 @pytest.mark.parametrize("password", ["Microsoft.KeyVault(x)", " @Microsoft", "x@Microsoft.KeyVault(x)"])
 def test_what_only_looks_a_little_like_a_reference_is_a_value_as_it_is(password: str) -> None:
     assert share(SHARE_PASSWORD=password).password == password
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PRUNE_WAIT", "999999999999999d"),
+        ("UNDELETE_FOR", "3000000d"),
+        ("KEEP_DAILY", "9" * 5000),
+        ("PRUNE_MAX_REPACK", "99999999999T"),
+        ("PROTECT_FOR", "401d"),
+        ("KEEP_LAST", "0"),
+    ],
+)
+def test_what_is_absurd_is_refused_before_anything_is_kept_or_deleted_by_it(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({f"LIFEBOAT_{name}": text}).keeping()
+    assert caught.value.setting == f"LIFEBOAT_{name}"
+
+
+def test_what_is_kept_by_default_is_what_the_contract_says() -> None:
+    keeping = Settings.from_environment({}).keeping()
+    assert (keeping.last, keeping.hourly, keeping.daily, keeping.weekly) == (3, 0, 14, 8)
+    assert (keeping.monthly, keeping.yearly, keeping.within_seconds) == (12, 0, 2 * 86_400)
+    assert keeping.protect_for_seconds == 14 * 86_400

@@ -29,7 +29,7 @@ KEYS = {
     "restore": {
         "status", "reasons", "point", "target", "restored", "unchanged", "skipped", "skipped_names", "bytes",
     },
-    "check": {"status", "reasons"},
+    "check": {"status", "reasons", "snapshots", "trees", "packs", "packs_read", "bytes_read"},
     "verify": {"status", "reasons", "kind", "point", "packs", "bytes_read"},
     "prune": {"status", "reasons", "dry_run", "points_removed", "bytes_freed", "refused"},
     "protect": {"status", "reasons", "blobs", "extended", "until"},
@@ -123,6 +123,10 @@ class CommandLine:
             assert {"component", "code", "message", "remedy"} <= reason.keys()
             assert reason["message"]
             assert reason["code"] == reason["code"].lower().replace("_", "-").replace(" ", "-")
+        if arguments[:1] in (("check",), ("verify",)):  # all of theirs, always
+            assert KEYS[arguments[0]] <= answer.keys()
+            assert answer["status"] in ("ok", "damaged")
+            assert all(reason["object"] for reason in answer["reasons"])
         if code in (0, 3):
             assert KEYS.get(" ".join(arguments[:2]), KEYS[arguments[0]]) <= answer.keys()
         if arguments[:1] != ("show",) and code in EXIT_CODES.values():

@@ -102,6 +102,7 @@ def test_one_event_carries_ages_growth_and_that_all_is_well(records: LocalFolder
             "share_age_seconds": 3 * 3600.0,
             "share_late": False,
             "drill_overdue": False,
+            "verification_overdue": True,
             "added_week_bytes": 1_000,
             "added_week_before_bytes": 400,
             "growth_ratio": 2.5,
@@ -246,6 +247,13 @@ def test_where_no_drill_ever_was_it_is_owed_two_periods_after_the_first_point(
     assert look(records, SHARE, DRILL).drill_overdue is overdue
 
 
+@pytest.mark.parametrize(("days", "overdue"), [(1, False), (3, True)])
+def test_a_verification_that_does_not_come_is_owed(records: LocalFolderStore, days: int, overdue: bool) -> None:
+    add(records, days=days, share=share())
+
+    assert look(records, SHARE).verification_overdue is overdue
+
+
 def test_no_drill_is_owed_without_a_point_or_where_only_databases_are_backed_up_and_have_no_server_for_it(
     records: LocalFolderStore,
 ) -> None:
@@ -302,6 +310,7 @@ def test_without_any_setting_the_watchdog_still_says_that_it_is_alive(exported: 
         "status": "unseen",
         "late": "",
         "drill_overdue": False,
+        "verification_overdue": False,
         "wrong_settings": "LIFEBOAT_VAULT_URL",
         "wrong_settings_count": 1,
         "reasons": 1,
