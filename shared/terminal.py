@@ -73,12 +73,13 @@ def interruptible(run: Callable[[Callable[[], None]], T]) -> T:
 
     with ThreadPoolExecutor(1, "run") as pool:
         future = pool.submit(run, check)
-        while not future.done():
+        while True:
             try:
-                wait([future], REFRESH_SECONDS)
+                while not future.done():
+                    wait([future], REFRESH_SECONDS)
+                return future.result()
             except KeyboardInterrupt:
                 stop.set()
-        return future.result()
 
 
 class Meter:

@@ -29,7 +29,10 @@ API = {
 }
 WATCH = {"watchdog", "verification", "drill"}
 DASHBOARD = {"dashboard", "dashboard_runbook"}
-FUNCTIONS_OF: dict[str, set[str]] = {"backup": RUNS | API | WATCH | DASHBOARD, "keeper": {"protect", "retention", "prune"}}
+FUNCTIONS_OF: dict[str, set[str]] = {
+    "backup": RUNS | API | WATCH | DASHBOARD,
+    "keeper": {"protect", "retention", "prune"},
+}
 """What each role's app holds."""
 
 
