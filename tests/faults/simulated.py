@@ -3,7 +3,7 @@ commands of each identity on them, behind its rights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -143,11 +143,11 @@ class SimulatedSite:
 
 @contextmanager
 def simulated_site(
-    share: Path, *, begin: datetime = BEGIN, worm: Worm | None = None, **settings: str
+    share: Path, *, settings: Mapping[str, str], begin: datetime = BEGIN, worm: Worm | None = None
 ) -> Iterator[SimulatedSite]:
     """``settings`` without ``LIFEBOAT_``. The clock goes on from ``begin`` and can be moved."""
     with time_machine.travel(begin, tick=True) as clock:
-        yield SimulatedSite(share, clock, settings, worm or Worm())
+        yield SimulatedSite(share, clock, dict(settings), worm or Worm())
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def test_after_weeks_of_schedules_changes_faults_and_an_attack_every_kept_point_
 ) -> None:
     share = make_share(tmp_path / "site", large=False)
     worm = Worm(delete_under_policy=reading)  # type: ignore[arg-type]
-    with simulated_site(share, worm=worm, **SETTINGS) as site:
+    with simulated_site(share, worm=worm, settings=SETTINGS) as site:
         weeks = Weeks(site, random.Random(seed))
         weeks.live()
         site.back_up()

@@ -290,10 +290,10 @@ SEEDS = [34 + number for number in range(int(os.environ.get("LIFEBOAT_TEST_EXAMP
 def test_after_a_month_with_a_flood_every_good_point_is_there_that_would_be_without_it_fault_34(
     tmp_path: Path, newest_restic: StockRestic, seed: int
 ) -> None:
-    with simulated_site(make_share(tmp_path / "peace" / "site", large=False), **SETTINGS) as peace:  # type: ignore[arg-type]
+    with simulated_site(make_share(tmp_path / "peace" / "site", large=False), settings=SETTINGS) as peace:
         made = _month(peace, lambda site: None)
         kept = {made.index(point) for point in peace.points()}
-    with simulated_site(make_share(tmp_path / "war" / "site", large=False), **SETTINGS) as site:  # type: ignore[arg-type]
+    with simulated_site(make_share(tmp_path / "war" / "site", large=False), settings=SETTINGS) as site:
         made = _month(site, lambda site: Flood(site, random.Random(seed)).everything())
         there = {made.index(point) for point in site.points() if point in made}
         assert kept <= there
@@ -304,7 +304,7 @@ def test_after_a_month_with_a_flood_every_good_point_is_there_that_would_be_with
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[SimulatedSite]:
-    with simulated_site(make_share(tmp_path / "site", large=False), **SETTINGS) as made:  # type: ignore[arg-type]
+    with simulated_site(make_share(tmp_path / "site", large=False), settings=SETTINGS) as made:
         for day in range(12):
             change_share(made.share, day)
             made.back_up()

@@ -55,7 +55,7 @@ def reading(request: pytest.FixtureRequest) -> Reading:
 def site(tmp_path: Path, reading: Reading) -> Iterator[SimulatedSite]:
     """Six points; the first two days were protected, the first two points are gone and their packs marked."""
     share = make_share(tmp_path / "site", large=False)
-    with simulated_site(share, worm=Worm(delete_under_policy=reading), **SETTINGS) as made:  # type: ignore[arg-type]
+    with simulated_site(share, worm=Worm(delete_under_policy=reading), settings=SETTINGS) as made:
         for day in range(6):
             change_share(share, day)
             (share / "site1" / f"file{3 * (day % 3) + 1}.txt").write_bytes(b"%d" % day * 9000)
@@ -417,7 +417,7 @@ def test_a_prune_of_thousands_of_points_reads_each_record_once_and_deletes_each_
     tmp_path: Path, count: int
 ) -> None:
     share = make_share(tmp_path / "site", large=False)
-    with simulated_site(share, begin=BEGIN + 400 * DAY, **SETTINGS) as site:  # type: ignore[arg-type]
+    with simulated_site(share, begin=BEGIN + 400 * DAY, settings=SETTINGS) as site:
         point = site.back_up()
         records = site.vault.container("recovery-points")
         for number in range(1, count):

@@ -97,7 +97,7 @@ def races(tmp_path: Path) -> Iterator[Races]:
     """Five points of which two are kept; the share is again what it was on the first day, so that a backup relies on
     packs which a prune marks. An earlier prune has marked others, which are due."""
     share = make_share(tmp_path / "site", large=False)
-    with simulated_site(share, **SETTINGS) as site:  # type: ignore[arg-type]
+    with simulated_site(share, settings=SETTINGS) as site:
         for day in range(5):
             change_share(share, day)
             for number in range(3):

@@ -14,10 +14,13 @@ from tests.faults.simulated import SimulatedSite, simulated_site
 from tests.standins.restic import StockRestic
 
 
+SETTINGS = {"VERIFY_WITHIN": "1s", "KEEP_LAST": "1", "KEEP_WITHIN": "0s", "KEEP_DAILY": "1"}
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[SimulatedSite]:
     share = make_share(tmp_path / "site", large=False)
-    with simulated_site(share, VERIFY_WITHIN="1s", KEEP_LAST="1", KEEP_WITHIN="0s", KEEP_DAILY="1") as made:
+    with simulated_site(share, settings=SETTINGS) as made:
         yield made
 
 

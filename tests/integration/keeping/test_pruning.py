@@ -19,7 +19,7 @@ KEEP = {"KEEP_LAST": "2", "KEEP_DAILY": "3", "KEEP_WEEKLY": "0", "KEEP_MONTHLY":
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[SimulatedSite]:
-    with simulated_site(make_share(tmp_path / "site", large=False), **KEEP) as made:
+    with simulated_site(make_share(tmp_path / "site", large=False), settings=KEEP) as made:
         yield made
 
 
