@@ -13,7 +13,6 @@ from tests.faults.helpers import contents, make_share
 from tests.faults.simulated import SimulatedSite, simulated_site
 from tests.standins.restic import StockRestic
 
-
 SETTINGS = {"VERIFY_WITHIN": "1s", "KEEP_LAST": "1", "KEEP_WITHIN": "0s", "KEEP_DAILY": "1"}
 
 
