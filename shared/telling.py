@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from shared.terminal import bytes_text, console, duration_text, message, result
 
 if TYPE_CHECKING:
+    from shared.keeping.protecting import Protected
+    from shared.keeping.pruning import Pruned
+    from shared.keeping.undeleting import Undeleted
     from shared.recovery_point.check import CheckResult
     from shared.recovery_point.drill import Drilled
-    from shared.recovery_point.keeping import Pruned
-    from shared.recovery_point.protecting import Protected
     from shared.recovery_point.record import RecoveryPoint
     from shared.recovery_point.restore import ShareRestored
     from shared.recovery_point.restore_databases import DatabasesRestored
     from shared.recovery_point.secrets import Confirmed, PutSecrets, SecretsListed
-    from shared.recovery_point.undeleting import Undeleted
     from shared.recovery_point.verifications import Verification
     from shared.repository.checker import CheckProgress
     from shared.status.health import Health

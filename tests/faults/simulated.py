@@ -12,14 +12,14 @@ from unittest.mock import patch
 
 import time_machine
 
+from shared.keeping.protecting import Protected, protect
+from shared.keeping.pruning import Pruned, prune
+from shared.keeping.undeleting import Undeleted, undelete
 from shared.recovery_point.backup import Backup
 from shared.recovery_point.catalog import Catalog
-from shared.recovery_point.keeping import Pruned, prune
-from shared.recovery_point.protecting import Protected, protect
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.restore import ShareRestoreRequest, restore_share
 from shared.recovery_point.scope import BackupRequest
-from shared.recovery_point.undeleting import Undeleted, undelete
 from shared.recovery_point.verification import verify_round
 from shared.recovery_point.verifications import Verification
 from shared.repository.checker import Checker
@@ -31,7 +31,10 @@ from tests.standins.restic import StockRestic
 from tests.standins.rights_proxy import BACKUP_APP, KEEPER, READER
 from tests.standins.worm import Version, Worm, WormContainer
 
-COMMANDS = ("backup", "keeping", "protecting", "undeleting", "verification", "restore", "check")
+COMMANDS = (
+    *(f"shared.recovery_point.{name}" for name in ("backup", "verification", "restore", "check")),
+    *(f"shared.keeping.{name}" for name in ("pruning", "protecting", "undeleting")),
+)
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 """A Monday."""
 
@@ -155,5 +158,5 @@ def using(vault: MemoryVault) -> Iterator[None]:
     """Every command finds this vault, with the rights that it has."""
     with ExitStack() as patches:
         for name in COMMANDS:
-            patches.enter_context(patch(f"shared.recovery_point.{name}.Vault", lambda _: vault))
+            patches.enter_context(patch(f"{name}.Vault", lambda _: vault))
         yield

@@ -19,9 +19,9 @@ import orjson
 import pytest
 
 from shared.errors import BlobNotFound, Damaged
+from shared.keeping.journal import Journal, put_journal
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.drill_results import put_drill_result
-from shared.recovery_point.journal import Journal, put_journal
 from shared.recovery_point.record import RecoveryPoint, new_id
 from shared.recovery_point.verifications import POINT, Verification, put_verification
 from shared.repository.index import IndexedPack, Location

@@ -12,10 +12,10 @@ from hypothesis import given
 
 from shared.databases.backup_set import BackupSet
 from shared.errors import Damaged
+from shared.keeping.journal import Journal, journals, put_journal
 from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.databases import readable_sets, sets_of
 from shared.recovery_point.drill_results import drills_newest_first, put_drill_result
-from shared.recovery_point.journal import Journal, journals, put_journal
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.runs import Runs, run_end
 from shared.storage.local_folder import LocalFolderStore

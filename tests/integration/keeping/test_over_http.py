@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from shared.keeping.protecting import protect
+from shared.keeping.undeleting import undelete
 from shared.recovery_point.backup import Backup
 from shared.recovery_point.check import check_vault
-from shared.recovery_point.protecting import protect
 from shared.recovery_point.record import COMPLETE
 from shared.recovery_point.scope import BackupRequest
-from shared.recovery_point.undeleting import undelete
 from shared.settings import Settings
 from shared.storage.vault import Vault as ProductVault
 from tests.conftest import Vault, new_vault

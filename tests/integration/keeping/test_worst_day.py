@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import pytest
 
-from shared.recovery_point.protecting import Protected, protect
-from shared.recovery_point.undeleting import Undeleted, undelete
+from shared.keeping.protecting import Protected, protect
+from shared.keeping.undeleting import Undeleted, undelete
 from shared.settings import Settings
 from shared.storage.versions import VersionedStore
 from tests.faults.helpers import PASSWORD, back_up, change_share, contents, make_share
@@ -43,8 +43,8 @@ class Clock:
 @contextmanager
 def kept_by(vault: MemoryVault) -> Iterator[None]:
     with (
-        patch("shared.recovery_point.protecting.Vault", lambda _: vault),
-        patch("shared.recovery_point.undeleting.Vault", lambda _: vault),
+        patch("shared.keeping.protecting.Vault", lambda _: vault),
+        patch("shared.keeping.undeleting.Vault", lambda _: vault),
     ):
         yield
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from shared.errors import BlobProtected
-from shared.recovery_point.deleting import DELETIONS_AT_ONCE, container_of
-from shared.recovery_point.inventory import COME_AND_GO, Inventory, is_same
-from shared.recovery_point.journal import Left
+from shared.keeping.deleting import DELETIONS_AT_ONCE, container_of
+from shared.keeping.inventory import COME_AND_GO, Inventory, is_same
+from shared.keeping.journal import Left
 from shared.storage.vault import SHARE_CONTAINER, Vault
 from shared.storage.versions import BlobVersion
 

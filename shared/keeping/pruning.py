@@ -22,18 +22,18 @@ from typing import Any
 
 from shared.databases.medium import LEFT_OVER_AFTER
 from shared.errors import BlobNotFound, Damaged, LifeboatError, UsageError
+from shared.keeping.deleting import Deletions
+from shared.keeping.inventory import Held
+from shared.keeping.journal import PREFIX as JOURNALS_PREFIX
+from shared.keeping.journal import Journal, Left, put_journal
+from shared.keeping.leftovers import records_to_delete, unnamed
+from shared.keeping.protecting import tampering, tell_tampering
+from shared.keeping.purging import purge
+from shared.keeping.retention import Decision
+from shared.keeping.survey import BLOBS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.recovery_point.catalog import Catalog
-from shared.recovery_point.deleting import Deletions
-from shared.recovery_point.inventory import Held
-from shared.recovery_point.journal import PREFIX as JOURNALS_PREFIX
-from shared.recovery_point.journal import Journal, Left, put_journal
-from shared.recovery_point.leftovers import records_to_delete, unnamed
 from shared.recovery_point.parts import parts_of
-from shared.recovery_point.protecting import tampering, tell_tampering
-from shared.recovery_point.purging import purge
 from shared.recovery_point.record import is_id
-from shared.recovery_point.retention import Decision
-from shared.recovery_point.survey import BLOBS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
 from shared.repository.prune import PruneLimits, PrunePlan, carry_out, plan_prune, sweepable

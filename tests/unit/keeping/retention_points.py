@@ -9,8 +9,8 @@ from typing import Any
 
 from shared.databases.backup_set import BackupSet
 from shared.databases.statements import BackupType
+from shared.keeping.retention import Candidate, Decision, decide
 from shared.recovery_point.record import RecoveryPoint
-from shared.recovery_point.retention import Candidate, Decision, decide
 from shared.repository.trees import rfc3339_of
 from shared.settings import KeepingSettings
 from tests.unit.databases.making import backup_set

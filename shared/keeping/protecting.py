@@ -26,12 +26,12 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.recovery_point.deleting import container_of
-from shared.recovery_point.inventory import COME_AND_GO, Held, Inventory, is_same
-from shared.recovery_point.journal import PREFIX as JOURNALS_PREFIX
-from shared.recovery_point.journal import Journal, Left, journals, put_journal
-from shared.recovery_point.leftovers import journals_kept_for
-from shared.recovery_point.survey import BLOBS, POINTS, SNAPSHOTS, Survey, record_name, take_survey
+from shared.keeping.deleting import container_of
+from shared.keeping.inventory import COME_AND_GO, Held, Inventory, is_same
+from shared.keeping.journal import PREFIX as JOURNALS_PREFIX
+from shared.keeping.journal import Journal, Left, journals, put_journal
+from shared.keeping.leftovers import journals_kept_for
+from shared.keeping.survey import BLOBS, POINTS, SNAPSHOTS, Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.needs import Needs, find_needs
 from shared.repository.trees import rfc3339_of

@@ -11,9 +11,9 @@ import pytest
 from shared.databases.backup_set import BackupSet
 from shared.databases.chains import Chain, chain_to
 from shared.errors import Damaged
-from shared.recovery_point import retention
-from shared.recovery_point.retention import Candidate
-from tests.unit.recovery_point.retention_points import (
+from shared.keeping import retention
+from shared.keeping.retention import Candidate
+from tests.unit.keeping.retention_points import (
     DAY,
     DEFAULTS,
     FILES,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Damaged
-from shared.recovery_point.journal import Journal, Left, journals, put_journal
+from shared.keeping.journal import Journal, Left, journals, put_journal
 from shared.storage.blob_store import BlobInfo
 from shared.storage.local_folder import LocalFolderStore
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.errors import BlobProtected
-from shared.recovery_point.inventory import Held
+from shared.keeping.inventory import Held
 from shared.storage.vault import Vault
 from shared.storage.versions import VersionedStore
 

@@ -35,11 +35,11 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.recovery_point import journal
+from shared.keeping import journal
+from shared.keeping.deleting import container_of
+from shared.keeping.inventory import COME_AND_GO, SHARE_PREFIXES
+from shared.keeping.journal import Journal, Left, put_journal
 from shared.recovery_point.catalog import Catalog, Unreadable
-from shared.recovery_point.deleting import container_of
-from shared.recovery_point.inventory import COME_AND_GO, SHARE_PREFIXES
-from shared.recovery_point.journal import Journal, Left, put_journal
 from shared.recovery_point.parts import parts_of
 from shared.recovery_point.record import RecoveryPoint
 from shared.settings import Settings

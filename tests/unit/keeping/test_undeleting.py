@@ -22,12 +22,12 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.recovery_point.inventory import take_inventory
-from shared.recovery_point.journal import Journal, Left, journals, put_journal
-from shared.recovery_point.protecting import tampering
-from shared.recovery_point.purging import purge
+from shared.keeping.inventory import take_inventory
+from shared.keeping.journal import Journal, Left, journals, put_journal
+from shared.keeping.protecting import tampering
+from shared.keeping.purging import purge
+from shared.keeping.undeleting import Undeleted, undelete
 from shared.recovery_point.record import COMPLETE, RecoveryPoint
-from shared.recovery_point.undeleting import Undeleted, undelete
 from shared.settings import Settings
 from shared.storage.versions import BlobVersion
 from tests.examples import examples
@@ -50,7 +50,7 @@ def vault() -> MemoryVault:
 
 def bring_back(vault: MemoryVault, *, everything: bool = False, dry_run: bool = False) -> Undeleted:
     """As the keeper."""
-    with patch("shared.recovery_point.undeleting.Vault", lambda _: vault.with_rights(KEEPER)):
+    with patch("shared.keeping.undeleting.Vault", lambda _: vault.with_rights(KEEPER)):
         where = Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"})
         return undelete(where, everything=everything, dry_run=dry_run)
 
@@ -125,7 +125,7 @@ def test_a_pack_of_which_there_is_one_version_is_not_downloaded(vault: MemoryVau
     delete_all(vault)
     keeper = vault.with_rights(KEEPER)
 
-    with patch("shared.recovery_point.undeleting.Vault", lambda _: keeper):
+    with patch("shared.keeping.undeleting.Vault", lambda _: keeper):
         undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
 
     assert keeper.traffic().requests["get"] == 1  # the record, to tell what it names
@@ -353,7 +353,7 @@ def test_killed_at_any_call_it_is_run_again_and_all_is_there() -> None:
         delete_all(vault)
         keeper = vault.with_rights(KEEPER)
         keeper.before = StopAtCall(calls)
-        with patch("shared.recovery_point.undeleting.Vault", lambda _, keeper=keeper: keeper):
+        with patch("shared.keeping.undeleting.Vault", lambda _, keeper=keeper: keeper):
             try:
                 undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
             except Killed:
@@ -374,8 +374,8 @@ def test_config_and_keys_come_before_packs(vault: MemoryVault) -> None:
     keeper.before = lambda kind, name: made.append(name) if kind == "make_current" else None
 
     with (
-        patch("shared.recovery_point.undeleting.Vault", lambda _: keeper),
-        patch("shared.recovery_point.undeleting.AT_ONCE", 1),
+        patch("shared.keeping.undeleting.Vault", lambda _: keeper),
+        patch("shared.keeping.undeleting.AT_ONCE", 1),
     ):
         undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
 
@@ -422,7 +422,7 @@ def test_one_blob_that_cannot_be_made_current_costs_no_other(vault: MemoryVault,
             raise error
 
     keeper.before = refuse
-    with patch("shared.recovery_point.undeleting.Vault", lambda _: keeper):
+    with patch("shared.keeping.undeleting.Vault", lambda _: keeper):
         result = undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
 
     assert (result.status, [reason["object"] for reason in result.reasons]) == ("partial", [f"share/{PACK_NAME}"])
@@ -434,7 +434,7 @@ def test_who_may_not_add_blobs_learns_it_at_once(vault: MemoryVault) -> None:
     delete_all(vault)
 
     with (
-        patch("shared.recovery_point.undeleting.Vault", lambda _: vault.with_rights(RESTORER)),
+        patch("shared.keeping.undeleting.Vault", lambda _: vault.with_rights(RESTORER)),
         pytest.raises(StorageForbidden),
     ):
         undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
@@ -450,7 +450,7 @@ def test_a_storage_that_does_not_answer_ends_it_for_the_next_run(vault: MemoryVa
             raise StorageUnavailable("no answer")
 
     keeper.before = fail
-    with patch("shared.recovery_point.undeleting.Vault", lambda _: keeper), pytest.raises(StorageUnavailable):
+    with patch("shared.keeping.undeleting.Vault", lambda _: keeper), pytest.raises(StorageUnavailable):
         undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
 
     assert bring_back(vault).status == "ok"

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import Damaged
+from shared.keeping.inventory import Held, Inventory, take_inventory
+from shared.keeping.journal import Left, journals
+from shared.keeping.retention import Candidate, Decision, decide
 from shared.recovery_point.catalog import Catalog, Unreadable
-from shared.recovery_point.inventory import Held, Inventory, take_inventory
-from shared.recovery_point.journal import Left, journals
 from shared.recovery_point.parts import Parts, parts_of
 from shared.recovery_point.record import RecoveryPoint
-from shared.recovery_point.retention import Candidate, Decision, decide
 from shared.recovery_point.verifications import OK, read_back_verdicts
 from shared.settings import Settings
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from shared.databases.medium import LEFT_OVER_AFTER
-from shared.recovery_point.inventory import Held
+from shared.keeping.inventory import Held
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER
 
 RECORDS_KEPT_FOR = timedelta(days=400)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from shared.databases.backup_set import BackupSet
 from shared.databases.chains import NoChain, chain_to
 from shared.databases.statements import BackupType
+from shared.keeping.retention import BELIEVED_AFTER, Candidate, Decision
 from shared.recovery_point.record import FAILED
-from shared.recovery_point.retention import BELIEVED_AFTER, Candidate, Decision
 from shared.settings import KeepingSettings
 from tests.examples import examples
 from tests.unit.databases.model import DIFFERENTIAL, FULL, LOG, Refused, Server
-from tests.unit.recovery_point.retention_points import (
+from tests.unit.keeping.retention_points import (
     DAY,
     FILES,
     HOUR,

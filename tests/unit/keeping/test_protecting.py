@@ -12,10 +12,10 @@ from unittest.mock import patch
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.recovery_point.inventory import take_inventory
-from shared.recovery_point.journal import Journal, Left, journals, put_journal
+from shared.keeping.inventory import take_inventory
+from shared.keeping.journal import Journal, Left, journals, put_journal
+from shared.keeping.protecting import Protected, protect, tampering
 from shared.recovery_point.parts import parts_of
-from shared.recovery_point.protecting import Protected, protect, tampering
 from shared.recovery_point.record import RecoveryPoint
 from shared.settings import Settings
 from shared.telemetry import Event
@@ -32,7 +32,7 @@ FOR = timedelta(days=14)
 @contextmanager
 def told_events() -> Iterator[list[tuple[Event, dict[str, Any]]]]:
     told: list[tuple[Event, dict[str, Any]]] = []
-    with patch("shared.recovery_point.protecting.emit", lambda event, **attributes: told.append((event, attributes))):
+    with patch("shared.keeping.protecting.emit", lambda event, **attributes: told.append((event, attributes))):
         yield told
 
 
@@ -70,7 +70,7 @@ def keep(
     """``protect``, and the vault as the keeper saw it, with its traffic."""
     keeper = vault.with_rights(rights)
     settings = Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory", "LIFEBOAT_PROTECT_FOR": protect_for})
-    with patch("shared.recovery_point.protecting.Vault", lambda _: keeper):
+    with patch("shared.keeping.protecting.Vault", lambda _: keeper):
         return protect(settings, clock=clock), keeper
 
 
@@ -282,7 +282,7 @@ def test_what_vanishes_meanwhile_is_told_unless_the_keeper_has_deleted_it(
                 put_journal(vault.judge("recovery-points"), Journal(NOW, marks=(f"share/{pack}",)))
 
     keeper.before = vanish
-    with patch("shared.recovery_point.protecting.Vault", lambda _: keeper):
+    with patch("shared.keeping.protecting.Vault", lambda _: keeper):
         result = protect(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}), clock=clock)
 
     assert [reason["object"] for reason in result.reasons] == ([] if by_the_keeper else [f"share/{pack}"])
@@ -407,7 +407,7 @@ def test_an_error_of_the_storage_is_an_event_and_the_caller_gets_it(vault: Memor
     keeper.before = fail
     with (
         told_events() as events,
-        patch("shared.recovery_point.protecting.Vault", lambda _: keeper),
+        patch("shared.keeping.protecting.Vault", lambda _: keeper),
         pytest.raises(StorageUnavailable),
     ):
         protect(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}), clock=clock)

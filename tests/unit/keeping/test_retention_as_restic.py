@@ -14,7 +14,7 @@ from shared.repository.trees import rfc3339_of
 from shared.settings import KeepingSettings
 from tests.standins.restic import StockRestic
 from tests.unit.fileshare.helpers import PASSWORD, Bench
-from tests.unit.recovery_point.retention_points import DEFAULTS, HOUR, candidate, keeping, kept_of
+from tests.unit.keeping.retention_points import DEFAULTS, HOUR, candidate, keeping, kept_of
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 """What is still to come is no end of ``within`` for restic."""
