@@ -451,7 +451,7 @@ def verify(point: Point = None, as_json: AsJson = False) -> int:
 @app.command()
 def protect(as_json: AsJson = False) -> int:
     """Lock what recovery points need, so that nobody can delete it before its date; extend dates that come near."""
-    from shared.recovery_point.protecting import protect as run
+    from shared.keeping.protecting import protect as run
 
     with progress(Meter(None, "protect"), quiet=as_json):
         protected = interruptible(lambda check: run(Settings.from_environment(), check=check))
@@ -474,7 +474,7 @@ def prune(
     as_json: AsJson = False,
 ) -> int:
     """Remove the recovery points that LIFEBOAT_KEEP_* does not keep, and then what nothing needs any more."""
-    from shared.recovery_point.keeping import prune as run
+    from shared.keeping.pruning import prune as run
 
     with progress(Meter(None, "prune"), quiet=as_json):
         pruned = interruptible(
@@ -494,7 +494,7 @@ def undelete(
     as_json: AsJson = False,
 ) -> int:
     """Make previous versions current again, after somebody deleted or overwrote what is in the vault."""
-    from shared.recovery_point.undeleting import undelete as run
+    from shared.keeping.undeleting import undelete as run
 
     with progress(Meter(None, "undelete"), quiet=as_json):
         undeleted = interruptible(

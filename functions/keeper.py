@@ -16,18 +16,18 @@ def blueprint() -> func.Blueprint:
 
 
 async def protect(timer: func.TimerRequest) -> None:
-    from shared.recovery_point.protecting import protect
+    from shared.keeping.protecting import protect
 
     await act(protect)
 
 
 async def retention(timer: func.TimerRequest) -> None:
-    from shared.recovery_point.keeping import prune
+    from shared.keeping.pruning import prune
 
     await act(lambda settings: prune(settings, repository=False))
 
 
 async def prune(timer: func.TimerRequest) -> None:
-    from shared.recovery_point.keeping import prune
+    from shared.keeping.pruning import prune
 
     await act(prune)

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
+from shared.errors import RepositoryMissing
 from shared.keeping.protecting import Protected, protect
 from shared.keeping.undeleting import Undeleted, undelete
 from shared.settings import Settings
@@ -227,3 +228,18 @@ def test_without_any_protection_it_is_said_that_nothing_can_be_brought_back(
 
     assert undeleted.status == "failed"
     assert undeleted.answer()["reasons"][0]["code"] == "no-versions"
+
+
+def test_no_second_repository_is_begun_where_the_first_can_still_come_back(
+    vault: MemoryVault, source: Path, tmp_path: Path
+) -> None:
+    point = back_up(vault, source)  # type: ignore[arg-type]
+    for store in as_attacker(vault).values():
+        for blob in list(store.list("")):
+            store.delete(blob.name)
+
+    with pytest.raises(RepositoryMissing, match="previous versions"):
+        back_up(vault, source, new_repository=True)  # type: ignore[arg-type]
+
+    assert undelete_as_keeper(vault).status == "ok"
+    assert_restored_by_stock_restic(vault, point.snapshot, contents(source), tmp_path)
