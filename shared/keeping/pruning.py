@@ -211,6 +211,13 @@ class _Pruning:
 
     def run(self, settings: Settings, *, repository: bool) -> None:
         deletions = Deletions(self.vault, self.now, self.check, self.result.dry_run)
+        try:
+            self._run(settings, deletions, repository)
+        finally:
+            self.result.bytes_freed = deletions.bytes_freed
+            self.result.refused |= deletions.refused
+
+    def _run(self, settings: Settings, deletions: Deletions, repository: bool) -> None:
         self.forget |= {record_name(point) for point in self.survey.unreadable} & self.left.deleted.keys()
         self._forget_blobs(deletions)
         if not self._may_delete():
@@ -228,8 +235,6 @@ class _Pruning:
             self._sweep(deletions)
             if not self.result.dry_run:
                 self._purge()
-        self.result.bytes_freed = deletions.bytes_freed
-        self.result.refused |= deletions.refused
 
     def _forget_blobs(self, deletions: Deletions) -> None:
         """What somebody else has deleted and was meant to go is the keeper's from now on; a journal that cannot be read
@@ -272,8 +277,8 @@ class _Pruning:
             if held is not None and held.is_protected(self.now):
                 if name in self.forget and point in self.survey.points:
                     self.result.notes.append(
-                        f"{point} is protected until {held.until:%Y-%m-%d}, and its date is put off while retention "
-                        "keeps it: what is kept and can be read is not forgotten"
+                        f"{point} is not forgotten: it can be read, and is protected by a date that is put off while "
+                        "retention keeps it, or by a hold"
                     )
                 elif name in self.forget or len(why) == 1:  # nothing else keeps it
                     self.result.refused[name] = held.until
