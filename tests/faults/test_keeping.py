@@ -134,7 +134,7 @@ def test_the_prune_that_is_killed_here_removes_points_repacks_sweeps_and_purges(
 
 
 @pytest.mark.parametrize("command", [_prune, _retain, _protect], ids=lambda each: each.__name__[1:])
-def test_a_command_killed_at_every_call_leaves_every_point_whole_and_is_completed_fault_1_fault_2_fault_32(
+def test_a_command_killed_at_every_call_leaves_every_point_whole_and_is_completed_faults_1_2_and_32(
     site: SimulatedSite, command: Callable[[SimulatedSite], None], newest_restic: StockRestic, tmp_path: Path
 ) -> None:
     begin = site.remember()
@@ -180,7 +180,7 @@ def _kept(site: SimulatedSite) -> set[str]:
     return {name for name in _current(site) if name.startswith((*needed, "recovery-points/points/"))}
 
 
-def test_undelete_killed_at_every_call_is_completed_by_the_next_fault_1_fault_42(
+def test_undelete_killed_at_every_call_is_completed_by_the_next_faults_1_and_42(
     site: SimulatedSite, newest_restic: StockRestic, tmp_path: Path
 ) -> None:
     _settled(site)
@@ -265,7 +265,7 @@ def _with_faults(site: SimulatedSite) -> StoreFaults:
         "answer the {}th call with 500 InternalError",
     ],
 )
-def test_a_call_that_is_made_again_changes_nothing_fault_3_fault_9_fault_38(
+def test_a_call_that_is_made_again_changes_nothing_faults_3_9_and_38(
     site: SimulatedSite, command: Callable[[SimulatedSite], None], fault: str
 ) -> None:
     begin = site.remember()

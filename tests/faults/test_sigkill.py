@@ -23,6 +23,7 @@ from tests.faults.helpers import PASSWORD, change_share, contents, make_share
 from tests.standins.azurite import REPOSITORY, Azurite
 from tests.standins.faults import Call, CutConnection
 from tests.standins.restic import StockRestic, copy_container
+from tests.standins.rights_proxy import KEEPER
 
 
 class BackupServer:
@@ -182,3 +183,43 @@ def test_a_restore_killed_after_any_of_its_reads_left_whole_files_only_and_is_ru
         killed += 1
     assert killed > 3
     assert there == wanted
+
+
+KEEP_ONE = {
+    f"LIFEBOAT_{name}": value
+    for name, value in {
+        "KEEP_LAST": "1",
+        "KEEP_DAILY": "0",
+        "KEEP_WEEKLY": "0",
+        "KEEP_MONTHLY": "0",
+        "KEEP_WITHIN": "0s",
+        "PRUNE_WAIT": "0s",
+        "PRUNE_MAX_UNUSED": "0",
+    }.items()
+}
+
+
+@pytest.mark.parametrize("moment", ["2nd put", "4th put", "1st delete", "3rd delete", "8th delete", "14th delete"])
+def test_a_prune_killed_after_a_write_or_a_deletion_is_finished_by_the_next_faults_1_and_16(
+    vault: Vault, server: BackupServer, newest_restic: StockRestic, tmp_path: Path, moment: str
+) -> None:
+    share = make_share(tmp_path / "source" / "site", large=False)
+    for number in range(4):
+        change_share(share, number)
+        assert server.run(_settings(vault, share)) == 0
+    with vault.with_rights(KEEPER) as keeper:
+        settings = _settings(keeper, share) | KEEP_ONE
+        keeper.faults.call(f"after the {moment}", server.kill)
+        assert server.run(settings, "prune") == -signal.SIGKILL
+        keeper.faults.clear()
+        assert _findings(vault) == []
+        with vault.judge() as store:  # a killed prune's lock is exclusive: it is stale after half an hour
+            for name in _names(vault, "locks/"):
+                store.delete(name)
+        assert server.run(settings, "prune") == 0
+    assert _findings(vault) == []
+    assert len(_names(vault, "points/", "recovery-points")) == 1
+    with vault.judge() as store:
+        judge = newest_restic.on_folder(copy_container(store, tmp_path / "copy"), PASSWORD)
+    judge.check()
+    assert contents(judge.restore(tmp_path / "restored") / "site") == contents(share)
