@@ -372,6 +372,8 @@ class _Pruning:
                 "run 'check'"
             )
         if plan.needs.false:
+            if not self.result.dry_run:
+                emit(Event.REPOSITORY_DAMAGED, findings=len(plan.needs.false))
             self.result.notes.append(
                 f"{len(plan.needs.false):,} packs do not hold what an index says of them, the first is "
                 f"{next(iter(plan.needs.false))}; what lies elsewhere stays: run 'check --read-data'"
