@@ -70,7 +70,8 @@ def _left() -> Iterator[Path]:
             status = folder.lstat()
         except FileNotFoundError:
             continue  # another drill was faster
-        ours = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+        own_id = getattr(os, "geteuid", None)  # which Windows has not
+        ours = own_id is None or status.st_uid == own_id()
         if stat.S_ISDIR(status.st_mode) and ours and time.time() - status.st_mtime > LEFT_AFTER_SECONDS:
             yield folder
 

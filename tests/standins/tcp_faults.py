@@ -95,7 +95,7 @@ class FaultyLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
+        self._loop.call_soon_threadsafe(self._server.close)
         self.cut_all()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 @pytest.mark.parametrize(
     "choose",
-    [restore._choose, restore_databases.choose_point, restore_secrets.choose_point],
+    [partial(restore._choose, own=None), restore_databases.choose_point, restore_secrets.choose_point],
     ids=["share", "databases", "secrets"],
 )
 def test_that_a_newer_record_cannot_be_read_is_told(
