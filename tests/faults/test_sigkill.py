@@ -89,10 +89,6 @@ def _names(vault: Vault, prefix: str, container: str = "share") -> list[str]:
         return [blob.name for blob in store.list(prefix)]
 
 
-def _writes(vault: Vault) -> int:
-    return sum(call.kind in ("put", "delete") for call in vault.proxy.calls)
-
-
 def test_a_first_backup_killed_after_each_of_its_writes_is_finished_by_the_next_faults_1_2_3_and_39(
     azurite: Azurite, server: BackupServer, newest_restic: StockRestic, tmp_path: Path
 ) -> None:

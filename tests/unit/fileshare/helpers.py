@@ -119,10 +119,6 @@ class Bench:
     def tree_of(self, snapshot: str) -> str:
         return load_snapshot(self.open(), snapshot).tree
 
-    def summary_of(self, snapshot: str) -> Json:
-        summary: Json = load_snapshot(self.open(), snapshot).fields["summary"]
-        return summary
-
     def nodes(self, snapshot: str, share: str | None = None) -> dict[str, Json]:
         """Path inside the share -> the node's JSON; the share itself is ``""``."""
         repository = self.open()
