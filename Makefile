@@ -1,4 +1,4 @@
-# make demo    set up, and see the main job done on real parts in about three minutes
+# make demo    set up, and see the main job done on real parts in under three minutes
 # make check   lint, format, types, unit tests: about a minute
 # make test    set up, and everything
 PYTHON := .venv/bin/python
