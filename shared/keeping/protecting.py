@@ -43,6 +43,7 @@ from shared.telemetry import Event, emit
 Json = dict[str, Any]
 
 AT_ONCE = 8
+_BATCH = 256
 CLOCKS_MAY_DIFFER = timedelta(days=1)
 NAMES_TOLD = 20
 """Of each kind of tampering; of the rest the count."""
@@ -53,6 +54,7 @@ _CONFIG = f"{SHARE_CONTAINER}/config"
 _KEYS = f"{SHARE_CONTAINER}/keys/"
 _INDEX = f"{SHARE_CONTAINER}/index/"
 _PACKS = f"{SHARE_CONTAINER}/data/"
+_LATE = (f"{SHARE_CONTAINER}/index/", f"{SHARE_CONTAINER}/snapshots/", f"{RECORDS_CONTAINER}/points/")
 _ELECTIONS = f"{RECORDS_CONTAINER}/init"
 _JOURNALS = f"{RECORDS_CONTAINER}/{JOURNALS_PREFIX}"
 _PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
@@ -195,7 +197,7 @@ class _Protecting:
     clock: Callable[[], datetime]
     survey: Survey
     wanted: dict[str, Held] = field(default_factory=dict)
-    """Full names of what is needed and there, in the order in which it is protected."""
+    """Full names of what is needed and there."""
 
     @property
     def inventory(self) -> Inventory:
@@ -222,7 +224,8 @@ class _Protecting:
         take it for deleted, 'undelete' least of all."""
         again = tuple(name for name in self.wanted if name in self.survey.left)
         if again:
-            put_journal(self.vault.records, Journal(self.clock(), restores=again))
+            entry = put_journal(self.vault.records, Journal(self.clock(), restores=again))
+            self._want(f"{RECORDS_CONTAINER}/{entry}", "'undelete' goes by it", "lifeboat")
 
     # --- what is needed ---
 
@@ -240,7 +243,6 @@ class _Protecting:
         return None if damaged else list(decision.kept)
 
     def _choose(self, points: Sequence[str], *, all_known: bool) -> None:
-        """Records and keys first: of a run that is killed half-way, what is needed most is protected."""
         if _CONFIG not in self.inventory.current:
             self._miss(_CONFIG, "without it nobody can open the repository", "share")
         if not self.inventory.under(_KEYS):
@@ -385,12 +387,12 @@ class _Protecting:
         overwritten = set(_overwritten(self.inventory))
         soon = now + timedelta(seconds=self.result.for_seconds / 2)
         names = [name for name in self.wanted if name not in overwritten]
-        due = [name for name in names if not _is_far(self.wanted[name], soon)]
+        due = sorted((name for name in names if not _is_far(self.wanted[name], soon)), key=_stage)
         dates = {name: self.wanted[name].until for name in names}
         outcomes: list[StorageError | None] = []
         try:
             with ThreadPoolExecutor(AT_ONCE, "protect") as pool:
-                for start, end in _batches(len(due)):
+                for start, end in _batches([_stage(name) for name in due]):
                     self.check()
                     outcomes += list(pool.map(lambda name: self._set(name, until), due[start:end]))
         except StorageUnavailable:
@@ -444,11 +446,21 @@ def _is_far(held: Held, soon: datetime) -> bool:
     return held.locked and held.until is not None and held.until >= soon
 
 
-def _batches(count: int) -> Iterator[tuple[int, int]]:
+def _stage(name: str) -> int:
+    """What others need comes before them, as when it was written: a run that is killed half-way leaves no record with a
+    date that outlives those of its parts."""
+    return next((at for at, prefix in enumerate(_LATE, 1) if name.startswith(prefix)), 0)
+
+
+def _batches(stages: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Beginning and end of parts that may be done at once: the first is a single one, none holds two stages."""
     start = 0
-    for end in (1, *range(257, count + 256, 256)):
-        if start < count:
-            yield start, min(end, count)
+    while start < len(stages):
+        most = _BATCH if start else 1
+        end = start + 1
+        while end < len(stages) and end - start < most and stages[end] == stages[start]:
+            end += 1
+        yield start, end
         start = end
 
 

@@ -59,6 +59,7 @@ class SimulatedSite:
     vault: MemoryVault = field(init=False)
     told: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """What the share held when each point was made: the model."""
+    snapshots: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.vault = MemoryVault(worm=self.worm, rights=BACKUP_APP, password=PASSWORD)
@@ -76,6 +77,7 @@ class SimulatedSite:
         with using(self.vault), quick():
             point = Backup(self._settings(), BackupRequest(**request)).run()  # type: ignore[arg-type]
         self.told[point.point] = contents(self.share)
+        self.snapshots[point.point] = point.snapshot
         return point
 
     def prune(self, *, dry_run: bool = False, repository: bool = True, forget: Sequence[str] = ()) -> Pruned:
@@ -97,6 +99,10 @@ class SimulatedSite:
     def points(self) -> list[str]:
         """Newest first."""
         return Catalog(self.vault.judge("recovery-points")).ids()
+
+    def snapshot_of(self, point: str) -> str | None:
+        """Of the share, by the record that was written, whether it is still there or not."""
+        return self.snapshots.get(point)
 
     def restored(self, point: str, folder: Path) -> dict[str, bytes]:
         """What a person who may only read brings back of a point."""

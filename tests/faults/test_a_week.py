@@ -51,6 +51,8 @@ class Weeks:
     lived: list[str] = field(default_factory=list)
     """What happened, for a failure that has to be understood."""
     attacked: bool = False
+    dropped: set[str] = field(default_factory=set)
+    """Points that retention did not keep on the day of the attack."""
     good: set[str] = field(default_factory=set)
     """Points that were told to be complete."""
 
@@ -87,7 +89,14 @@ class Weeks:
     def _is_known(self, reason: dict[str, str]) -> bool:
         """Packs that no point needs, which nobody protects: the attacker could delete them for good, and until the next
         prune an index names them."""
-        return self.attacked and "an index names the pack, and it is not there" in reason["message"]
+        unneeded = self.attacked and "an index names the pack, and it is not there" in reason["message"]
+        return unneeded or self._is_of_dropped(reason)
+
+    def _is_of_dropped(self, reason: dict[str, str]) -> bool:
+        """Of a point that retention does not keep: it only waited for its date, and parts of it had none any more."""
+        snapshots = {point: self.site.snapshot_of(point) for point in self.dropped}
+        told = f"{reason['message']} {reason.get('object', '')}"
+        return any(point in told or (snapshot or point) in told for point, snapshot in snapshots.items())
 
     def _survive(self, name: str, act: Callable[[], object]) -> None:
         """One in four is killed at a call to the storage, and, as the platform does with timers, not run again."""
@@ -128,12 +137,17 @@ class Weeks:
     def _attack(self) -> None:
         """Somebody with every right deletes all that he can, a day after the keeper has protected what there is."""
         self.site.protect()
+        decision = self.site.prune(dry_run=True).decision
+        assert decision is not None, self.lived
+        self.dropped = {
+            point for point, why in decision.kept.items() if len(why) == 1 and why[0].startswith("protected until")
+        } | set(decision.removed)
         stores = {each: self.site.vault.judge(each) for each in ("share", "recovery-points")}
         delete_everything(stores)  # type: ignore[arg-type]
         self.lived.append(f"{self.site.now:%a %d %H:%M} everything was deleted")
         self.attacked = True
         back = self.site.undelete()
-        assert back.status == "ok", (back.reasons, self.lived)
+        assert [each for each in back.reasons if not self._is_of_dropped(each)] == [], self.lived
 
 
 def _nothing(kind: str, name: str) -> None:
