@@ -14,7 +14,18 @@ from shared.errors import ContainerMissing
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
 from shared.storage.versions import BlobVersion
 
-COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", f"{RECORDS_CONTAINER}/runs/", f"{RECORDS_CONTAINER}/preflight/")
+CONFIG = f"{SHARE_CONTAINER}/config"
+KEYS = f"{SHARE_CONTAINER}/keys/"
+INDEX = f"{SHARE_CONTAINER}/index/"
+PACKS = f"{SHARE_CONTAINER}/data/"
+SNAPSHOTS = f"{SHARE_CONTAINER}/snapshots/"
+POINTS = f"{RECORDS_CONTAINER}/points/"
+ELECTIONS = f"{RECORDS_CONTAINER}/init"
+JOURNALS = f"{RECORDS_CONTAINER}/prunes/"
+RUNS = f"{RECORDS_CONTAINER}/runs/"
+PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
+BLOBS = f"{DATABASES_CONTAINER}/"
+COME_AND_GO = (f"{SHARE_CONTAINER}/locks/", RUNS, PREFLIGHT)
 """What is deleted without a journal, and missed by nobody."""
 SHARE_PREFIXES = ("config", "data/", "index/", "keys/", "snapshots/")
 
@@ -52,14 +63,6 @@ class Inventory:
     def only_previous(self) -> Iterator[str]:
         """Names that were deleted, by whomever."""
         return (name for name in self.previous if name not in self.current)
-
-    def overwritten(self) -> Iterator[str]:
-        """Names whose current blob has other bytes than one before it: in a vault that only ever creates, somebody
-        else's doing."""
-        for name, versions in self.previous.items():
-            held = self.current.get(name)
-            if held is not None and any(not is_same(version, held) for version in versions):
-                yield name
 
 
 def take_inventory(vault: Vault) -> Inventory:

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from shared.databases.medium import LEFT_OVER_AFTER
-from shared.keeping.inventory import Held
+from shared.keeping.inventory import JOURNALS, PREFLIGHT, RUNS, Held
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER
 
 RECORDS_KEPT_FOR = timedelta(days=400)
@@ -19,13 +19,10 @@ A_MARGIN = timedelta(days=60)
 DRILLS_KEPT = 10
 """The newest results of drills stay, whatever became of their points: the measured RTO is asked for."""
 
-_RUNS = f"{RECORDS_CONTAINER}/runs/"
 _DRILLS = f"{RECORDS_CONTAINER}/drills/"
 _OF_POINTS = (_DRILLS, f"{RECORDS_CONTAINER}/verifications/")
 _HASHES = f"{RECORDS_CONTAINER}/verifications/hashes/"
 _ROUNDS = f"{RECORDS_CONTAINER}/verifications/rounds/"
-_PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
-_JOURNALS = f"{RECORDS_CONTAINER}/prunes/"
 
 
 def journals_kept_for(undelete_for: timedelta) -> timedelta:
@@ -51,17 +48,17 @@ def records_to_delete(
         if name not in newest_drills
         and (
             held.modified < journals_before
-            if name.startswith(_JOURNALS)
+            if name.startswith(JOURNALS)
             else _may_go(name, now - held.modified, points, blobs)
         )
     ]
 
 
 def _may_go(name: str, age: timedelta, points: Container[str], blobs: Container[str]) -> bool:
-    if name.startswith(_RUNS):
-        is_end = "/" not in name.removeprefix(_RUNS)  # what steps left for each other lies in a folder of the run
+    if name.startswith(RUNS):
+        is_end = "/" not in name.removeprefix(RUNS)  # what steps left for each other lies in a folder of the run
         return age > (RECORDS_KEPT_FOR if is_end else LEFT_OVER_AFTER)
-    if name.startswith(_PREFLIGHT):
+    if name.startswith(PREFLIGHT):
         return age > LEFT_OVER_AFTER
     if name.startswith(_ROUNDS):
         return age > RECORDS_KEPT_FOR

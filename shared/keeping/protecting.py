@@ -27,11 +27,24 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.keeping.deleting import container_of
-from shared.keeping.inventory import COME_AND_GO, Held, Inventory, is_same
-from shared.keeping.journal import PREFIX as JOURNALS_PREFIX
+from shared.keeping.inventory import (
+    BLOBS,
+    COME_AND_GO,
+    CONFIG,
+    ELECTIONS,
+    INDEX,
+    JOURNALS,
+    KEYS,
+    PACKS,
+    POINTS,
+    SNAPSHOTS,
+    Held,
+    Inventory,
+    is_same,
+)
 from shared.keeping.journal import Journal, Left, journals, put_journal
 from shared.keeping.leftovers import journals_kept_for
-from shared.keeping.survey import BLOBS, POINTS, SNAPSHOTS, Survey, record_name, take_survey
+from shared.keeping.survey import Survey, record_name, take_survey
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.needs import Needs, find_needs
 from shared.repository.trees import rfc3339_of
@@ -50,14 +63,7 @@ NAMES_TOLD = 20
 CLOCK_DIFFERS = "clock-differs"
 TAMPERED = "tampered"
 
-_CONFIG = f"{SHARE_CONTAINER}/config"
-_KEYS = f"{SHARE_CONTAINER}/keys/"
-_INDEX = f"{SHARE_CONTAINER}/index/"
-_PACKS = f"{SHARE_CONTAINER}/data/"
-_LATE = (f"{SHARE_CONTAINER}/index/", f"{SHARE_CONTAINER}/snapshots/", f"{RECORDS_CONTAINER}/points/")
-_ELECTIONS = f"{RECORDS_CONTAINER}/init"
-_JOURNALS = f"{RECORDS_CONTAINER}/{JOURNALS_PREFIX}"
-_PREFLIGHT = f"{RECORDS_CONTAINER}/preflight/"
+_LATE = (INDEX, SNAPSHOTS, POINTS)
 _LOST = (
     "Run 'undelete': a blob that somebody deleted comes back while a version of it is left. What 'check' names after "
     "that is lost; the next 'backup' stores anew what the share still has."
@@ -243,11 +249,11 @@ class _Protecting:
         return None if damaged else list(decision.kept)
 
     def _choose(self, points: Sequence[str], *, all_known: bool) -> None:
-        if _CONFIG not in self.inventory.current:
-            self._miss(_CONFIG, "without it nobody can open the repository", "share")
-        if not self.inventory.under(_KEYS):
-            self._miss(_KEYS, "without a key nobody can open the repository", "share")
-        for prefix in (_CONFIG, _KEYS, _ELECTIONS):
+        if CONFIG not in self.inventory.current:
+            self._miss(CONFIG, "without it nobody can open the repository", "share")
+        if not self.inventory.under(KEYS):
+            self._miss(KEYS, "without a key nobody can open the repository", "share")
+        for prefix in (CONFIG, KEYS, ELECTIONS):
             self._want_under(prefix)
         for point in points:
             self._want(record_name(point), "it is kept", "lifeboat")
@@ -260,7 +266,7 @@ class _Protecting:
             for name, size in self.survey.parts[point].blobs.items():
                 self._want(f"{BLOBS}{name}", f"{point} needs its {size:,} bytes", "databases", size)
         if not all_known:
-            for prefix in (POINTS, SNAPSHOTS, _INDEX, _PACKS, BLOBS):
+            for prefix in (POINTS, SNAPSHOTS, INDEX, PACKS, BLOBS):
                 self._want_under(prefix)
         for point in self.survey.unreadable:
             if record_name(point) in self.survey.left.deleted:  # somebody has settled it, and waits for its date
@@ -280,7 +286,7 @@ class _Protecting:
             self._reason(f"{SHARE_CONTAINER}/{error.object or 'keys/'}", message, "share", code=error.code)
             return False
         replaced = self._replaced(needs)
-        for name in self.inventory.under(_INDEX):
+        for name in self.inventory.under(INDEX):
             if name not in replaced:
                 self._want(name, "", "share")
         for name in needs.used_packs():
@@ -301,7 +307,7 @@ class _Protecting:
         """Those that retention does not delete soon: with a date put off for ever it never could."""
         newest, damaged = self._newest(), self.survey.damaged_journal
         kept_for = journals_kept_for(timedelta(seconds=self.settings.keeping().undelete_for_seconds))
-        for name, held in self.inventory.under(_JOURNALS).items():
+        for name, held in self.inventory.under(JOURNALS).items():
             is_damaged = damaged is not None and name == f"{RECORDS_CONTAINER}/{damaged.object}"
             if not is_damaged and (newest is None or newest - held.first_written < kept_for):
                 self.wanted[name] = held

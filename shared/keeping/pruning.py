@@ -23,14 +23,13 @@ from typing import Any
 from shared.databases.medium import LEFT_OVER_AFTER
 from shared.errors import BlobNotFound, Damaged, LifeboatError, UsageError
 from shared.keeping.deleting import Deletions
-from shared.keeping.inventory import Held
-from shared.keeping.journal import PREFIX as JOURNALS_PREFIX
+from shared.keeping.inventory import BLOBS, CONFIG, ELECTIONS, INDEX, JOURNALS, PACKS, SNAPSHOTS, Held
 from shared.keeping.journal import Journal, Left, put_journal
 from shared.keeping.leftovers import records_to_delete, unnamed
 from shared.keeping.protecting import tampering, tell_tampering
 from shared.keeping.purging import purge
 from shared.keeping.retention import Decision
-from shared.keeping.survey import BLOBS, SNAPSHOTS, Survey, record_name, take_survey
+from shared.keeping.survey import Survey, record_name, take_survey
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.parts import parts_of
 from shared.recovery_point.record import is_id
@@ -51,8 +50,7 @@ FEW = 5
 """So many snapshots without a record are what killed runs have left; many more, beside few records, are records that
 somebody deleted."""
 _CONTAINERS = (f"{RECORDS_CONTAINER}/", _SHARE, BLOBS)
-_JOURNALS = f"{RECORDS_CONTAINER}/{JOURNALS_PREFIX}"
-_NEVER_FORGOTTEN = (f"{RECORDS_CONTAINER}/init", f"{_SHARE}config")
+_NEVER_FORGOTTEN = (ELECTIONS, CONFIG)
 
 
 @dataclass(slots=True)
@@ -240,7 +238,7 @@ class _Pruning:
         """What somebody else has deleted and was meant to go is the keeper's from now on; a journal that cannot be read
         goes."""
         gone = [name for name in self.forget if name in self.survey.inventory.previous and name not in self.current]
-        journals_to_go = [name for name in self.forget if name.startswith(_JOURNALS) and name in self.current]
+        journals_to_go = [name for name in self.forget if name.startswith(JOURNALS) and name in self.current]
         if gone or journals_to_go:
             self._announce(Journal(self.now, deletes=(*gone, *journals_to_go)), damaged=self.survey.damaged_journal)
             deletions.delete(journals_to_go, self.current)
@@ -387,7 +385,7 @@ class _Pruning:
         self.result.bytes_repacked = change.bytes_repacked
         self.result.notes += [f"{name} stays as it is: {why}" for name, why in change.damaged.items()]
         needed = {name for name in plan.used_packs if name not in change.marked}
-        indexes = (name.removeprefix(_SHARE) for name in self.survey.inventory.under(f"{_SHARE}index/"))
+        indexes = (name.removeprefix(_SHARE) for name in self.survey.inventory.under(INDEX))
         needed |= {name for name in indexes if name not in change.obsolete_indexes}
         self._mark(change.marked, restores=needed, deletes=change.obsolete_indexes)
         deletions.delete((f"{_SHARE}{name}" for name in change.obsolete_indexes), self.current)
@@ -416,7 +414,7 @@ class _Pruning:
         now = max([self.now, *marked.values()])  # what this very run has marked is younger than its lock
         wait = timedelta(seconds=self.keeping.wait_seconds)
         due = [name for name, since in marked.items() if now - since >= wait]
-        packs = [name.removeprefix(_SHARE) for name in due if name.startswith(f"{_SHARE}data/")]
+        packs = [name.removeprefix(_SHARE) for name in due if name.startswith(PACKS)]
         free = [f"{_SHARE}{name}" for name in sweepable(self.repository, packs)] if packs else []
         free += [name for name in due if name in self.assumed and name not in free and name.startswith(_SHARE)]
         needed = self._needed_blobs()

@@ -8,12 +8,10 @@ from datetime import datetime
 
 from shared.errors import BlobProtected
 from shared.keeping.deleting import DELETIONS_AT_ONCE, container_of
-from shared.keeping.inventory import COME_AND_GO, Inventory, is_same
+from shared.keeping.inventory import COME_AND_GO, INDEX, Inventory, is_same
 from shared.keeping.journal import Left
 from shared.storage.vault import SHARE_CONTAINER, Vault
 from shared.storage.versions import BlobVersion
-
-_INDEXES = f"{SHARE_CONTAINER}/index/"
 
 
 def purge(
@@ -28,7 +26,7 @@ def purge(
     deleted = 0
     with ThreadPoolExecutor(DELETIONS_AT_ONCE, "purge") as pool:
         pending = [*_old(inventory, left, limit), *_passing(inventory, limit), *_old_locks(vault, limit)]
-        pending.sort(key=lambda each: not each[0].startswith(_INDEXES))  # an index that came back without its packs
+        pending.sort(key=lambda each: not each[0].startswith(INDEX))  # an index that came back without its packs
         for start in range(0, len(pending), 256):
             check()
             part = [each for each in pending[start : start + 256] if not _is_protected(each[1], now)]

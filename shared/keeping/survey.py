@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import Damaged
-from shared.keeping.inventory import Held, Inventory, take_inventory
+from shared.keeping.inventory import BLOBS, POINTS, SNAPSHOTS, Held, Inventory, take_inventory
 from shared.keeping.journal import Left, journals
 from shared.keeping.retention import Candidate, Decision, decide
 from shared.recovery_point.catalog import Catalog, Unreadable
@@ -17,13 +17,9 @@ from shared.recovery_point.parts import Parts, parts_of
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.verifications import OK, read_back_verdicts
 from shared.settings import Settings
-from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER, Vault
+from shared.storage.vault import Vault
 
 Json = dict[str, Any]
-
-POINTS = f"{RECORDS_CONTAINER}/points/"
-SNAPSHOTS = f"{SHARE_CONTAINER}/snapshots/"
-BLOBS = f"{DATABASES_CONTAINER}/"
 
 
 def record_name(point: str) -> str:

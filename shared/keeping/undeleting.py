@@ -35,9 +35,19 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.keeping import journal
 from shared.keeping.deleting import container_of
-from shared.keeping.inventory import COME_AND_GO, SHARE_PREFIXES
+from shared.keeping.inventory import (
+    BLOBS,
+    COME_AND_GO,
+    CONFIG,
+    INDEX,
+    JOURNALS,
+    KEYS,
+    PACKS,
+    POINTS,
+    SHARE_PREFIXES,
+    SNAPSHOTS,
+)
 from shared.keeping.journal import Journal, Left, put_journal
 from shared.recovery_point.catalog import Catalog, Unreadable
 from shared.recovery_point.parts import parts_of
@@ -54,22 +64,16 @@ _BATCH = 256
 _PIECE_BYTES = 16 << 20
 NO_VERSIONS = "no-versions"
 
-_CONFIG = f"{SHARE_CONTAINER}/config"
-_KEYS = f"{SHARE_CONTAINER}/keys/"
-_SNAPSHOTS = f"{SHARE_CONTAINER}/snapshots/"
-_HASHED = (_KEYS, _SNAPSHOTS, f"{SHARE_CONTAINER}/index/", f"{SHARE_CONTAINER}/data/")
+_HASHED = (KEYS, SNAPSHOTS, INDEX, PACKS)
 """Names that are the SHA-256 of the content."""
-_BLOBS = f"{DATABASES_CONTAINER}/"
-_POINTS = f"{RECORDS_CONTAINER}/points/"
-_JOURNALS = f"{RECORDS_CONTAINER}/{journal.PREFIX}"
 _ORDER = (
-    _CONFIG,
-    _KEYS,
+    CONFIG,
+    KEYS,
     f"{RECORDS_CONTAINER}/",
-    _SNAPSHOTS,
-    f"{SHARE_CONTAINER}/index/",
-    f"{SHARE_CONTAINER}/data/",
-    _BLOBS,
+    SNAPSHOTS,
+    INDEX,
+    PACKS,
+    BLOBS,
 )
 """What is needed first comes back first."""
 
@@ -143,9 +147,9 @@ class _Undeleting:
         if not any(version.version or version.deleted for versions in self.found.values() for version in versions):
             self._has_no_versions()
             return
-        self._bring_back([name for name in self.found if name.startswith(_JOURNALS)])
+        self._bring_back([name for name in self.found if name.startswith(JOURNALS)])
         left = self._left()
-        names = [name for name in self.found if not name.startswith(_JOURNALS)]
+        names = [name for name in self.found if not name.startswith(JOURNALS)]
         hidden = dict.fromkeys(name for name in names if name in left and _current(self.found[name]) is None)
         if self.everything:
             self._announce(hidden, left)
@@ -201,7 +205,7 @@ class _Undeleting:
         """By the journals as they were written first; one that cannot be read hides nothing. In a dry run those that
         are soft-deleted cannot be."""
         entries: list[tuple[BlobInfo, Journal]] = []
-        for name in sorted(name for name in self.found if name.startswith(_JOURNALS)):
+        for name in sorted(name for name in self.found if name.startswith(JOURNALS)):
             version = self._chosen_journal(name)
             if version is not None:
                 blob = BlobInfo(version.name, version.size_bytes, version.modified)
@@ -302,7 +306,7 @@ class _Undeleting:
         for version in sorted(versions, key=lambda each: not (each.current if hashed else each.locked)):
             if not any(_are_same(version, kind) for kind in kinds):
                 kinds.append(version)
-        if len(kinds) == 1 or not (hashed or name.startswith((_POINTS, _JOURNALS))):
+        if len(kinds) == 1 or not (hashed or name.startswith((POINTS, JOURNALS))):
             return kinds[0]
         whole = next((kind for kind in kinds if self._is_whole(name, kind)), None)
         if whole is None and not hashed:
@@ -312,12 +316,12 @@ class _Undeleting:
     def _is_whole(self, name: str, version: BlobVersion) -> bool:
         """Whether it is what its name says. In a dry run what is soft-deleted cannot be read, and counts as whole."""
         if version.deleted:
-            return self.result.dry_run and not name.startswith(_JOURNALS)
+            return self.result.dry_run and not name.startswith(JOURNALS)
         try:
             content = self._read(name, version)
             if name.startswith(_HASHED):
                 return sha256(content).hexdigest() == name.rpartition("/")[2]
-            if name.startswith(_JOURNALS):
+            if name.startswith(JOURNALS):
                 Journal.from_bytes(content, name)
             else:
                 RecoveryPoint.from_bytes(content, name)
@@ -360,20 +364,20 @@ class _Undeleting:
         """What records name and is not there, as far as that can be told without the password."""
         if any(reason["code"] == ContainerMissing.code for reason in self.result.reasons):
             return
-        there = {f"{_SNAPSHOTS}{blob.name.rpartition('/')[2]}" for blob in self.vault.share.list("snapshots/")}
+        there = {f"{SNAPSHOTS}{blob.name.rpartition('/')[2]}" for blob in self.vault.share.list("snapshots/")}
         with suppress(ContainerMissing):
-            there |= {f"{_BLOBS}{blob.name}" for blob in self.vault.databases.list("")}
+            there |= {f"{BLOBS}{blob.name}" for blob in self.vault.databases.list("")}
         if self.vault.share.stat("config") is None:
-            self._reason(_CONFIG, Damaged.code, f"{_CONFIG} is not there, and no version of it", _REMEDY_LOST)
+            self._reason(CONFIG, Damaged.code, f"{CONFIG} is not there, and no version of it", _REMEDY_LOST)
         for point in Catalog(self.vault.records).newest_first():
             try:
                 if isinstance(point, Unreadable):
                     raise point.error
                 parts = parts_of(point)
             except Damaged as error:
-                self._reason(f"{_POINTS}{point.point}.json", Damaged.code, str(error), _REMEDY_LOST)
+                self._reason(f"{POINTS}{point.point}.json", Damaged.code, str(error), _REMEDY_LOST)
                 continue
-            for name in (*map(_SNAPSHOTS.__add__, parts.snapshots), *map(_BLOBS.__add__, parts.blobs)):
+            for name in (*map(SNAPSHOTS.__add__, parts.snapshots), *map(BLOBS.__add__, parts.blobs)):
                 if name not in there:
                     message = f"{name} is not there, and no version of it: {point.point} needs it"
                     self._reason(name, Damaged.code, message, _REMEDY_LOST)
@@ -404,7 +408,7 @@ _REMEDIES: Mapping[type[LifeboatError], str] = {
 
 
 def _reason(name: str, code: str, message: str, remedy: str) -> Json:
-    component = {_BLOBS: "databases", f"{SHARE_CONTAINER}/": "share"}.get(f"{name.partition('/')[0]}/", "lifeboat")
+    component = {BLOBS: "databases", f"{SHARE_CONTAINER}/": "share"}.get(f"{name.partition('/')[0]}/", "lifeboat")
     return {"component": component, "code": code, "message": message, "remedy": remedy, "object": name}
 
 

@@ -95,13 +95,6 @@ class IndexChange:
     """Packs that should have been repacked and stay as they are, with what is wrong with them."""
 
 
-def needed(
-    repository: Repository, snapshots: Collection[str], *, check: Callable[[], None] = lambda: None
-) -> dict[str, int]:
-    """Names and bytes of the packs that ``snapshots`` need. Raises as ``plan_prune`` does; needs no lock."""
-    return find_needs(repository, snapshots, check=check).used_packs()
-
-
 def plan_prune(
     repository: Repository,
     snapshots: Collection[str],

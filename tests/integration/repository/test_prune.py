@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.repository.locks import HeldLock
-from shared.repository.prune import PruneLimits, carry_out, needed, plan_prune, sweepable
+from shared.repository.needs import find_needs
+from shared.repository.prune import PruneLimits, carry_out, plan_prune, sweepable
 from shared.repository.repository import Repository
 from tests.examples import examples
 from tests.faults.helpers import contents
@@ -91,7 +92,7 @@ def test_whatever_is_kept_restores_and_the_repository_is_clean(
         assert model.names("") == before
         assert plan.unused_bytes <= max_unused * (plan.used_bytes + plan.unused_bytes)
     if max_repack_bytes > 1500 and max_unused == 0:
-        assert needed(model.open(), list(snapshots)).keys() == model.names("data/")
+        assert find_needs(model.open(), list(snapshots)).used_packs().keys() == model.names("data/")
 
 
 def _change_and_add(folder: Path, number: int) -> None:

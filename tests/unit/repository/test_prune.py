@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import Damaged, RepositoryLocked
 from shared.repository.index_files import IndexFiles
-from shared.repository.prune import PruneLimits, carry_out, needed, plan_prune, sweepable
+from shared.repository.needs import find_needs
+from shared.repository.prune import PruneLimits, carry_out, plan_prune, sweepable
 from tests.faults.helpers import Watched
 from tests.unit.repository.model import ALL, Model
 
@@ -454,7 +455,7 @@ def test_a_pack_that_no_index_names_and_a_snapshot_needs_is_named_again(model: M
     plan = model.plan()
     assert plan.rescued == marked
     assert plan.unindexed == {}
-    assert needed(model.open(), model.snapshots()) == marked
+    assert find_needs(model.open(), model.snapshots()).used_packs() == marked
     change = model.mark()
     assert change.marked == {}
     assert model.findings() == []
