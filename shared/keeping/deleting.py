@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from shared.errors import BlobProtected
 from shared.keeping.inventory import Held
 from shared.storage.vault import Vault
 from shared.storage.versions import VersionedStore
 
-DELETIONS_AT_ONCE = 8
+AT_ONCE = 8
+_BATCH = 256
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+def several_at_once(
+    act: Callable[[Item], Outcome], items: Sequence[Item], check: Callable[[], None]
+) -> Iterator[tuple[Item, Outcome]]:
+    """Each item with what ``act`` made of it, in their order; ``check`` is called before each few hundred, and nothing
+    more is begun once it or ``act`` has raised."""
+    with ThreadPoolExecutor(AT_ONCE, "keeper") as pool:
+        for start in range(0, len(items), _BATCH):
+            check()
+            part = items[start : start + _BATCH]
+            yield from zip(part, pool.map(act, part), strict=True)
 
 
 @dataclass(slots=True)
@@ -41,17 +57,13 @@ class Deletions:
             elif held is not None:
                 open_ones.append(name)
         gone: set[str] = set()
-        with ThreadPoolExecutor(DELETIONS_AT_ONCE, "delete") as pool:
-            for start in range(0, len(open_ones), 256):
-                self.check()
-                part = open_ones[start : start + 256]
-                for name, done in zip(part, pool.map(self._delete, part), strict=True):
-                    if done:
-                        gone.add(name)
-                        self.deleted += 1
-                        self.bytes_freed += known[name].size_bytes
-                    else:
-                        self.refused[name] = None
+        for name, done in several_at_once(self._delete, open_ones, self.check):
+            if done:
+                gone.add(name)
+                self.deleted += 1
+                self.bytes_freed += known[name].size_bytes
+            else:
+                self.refused[name] = None
         return gone
 
     def _delete(self, name: str) -> bool:

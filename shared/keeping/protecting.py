@@ -26,7 +26,7 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.keeping.deleting import container_of
+from shared.keeping.deleting import AT_ONCE, container_of
 from shared.keeping.inventory import (
     BLOBS,
     COME_AND_GO,
@@ -55,7 +55,6 @@ from shared.telemetry import Event, emit
 
 Json = dict[str, Any]
 
-AT_ONCE = 8
 _BATCH = 256
 CLOCKS_MAY_DIFFER = timedelta(days=1)
 NAMES_TOLD = 20

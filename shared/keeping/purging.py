@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from shared.errors import BlobProtected
-from shared.keeping.deleting import DELETIONS_AT_ONCE, container_of
+from shared.keeping.deleting import container_of, several_at_once
 from shared.keeping.inventory import COME_AND_GO, INDEX, Inventory, is_same
 from shared.keeping.journal import Left
 from shared.storage.vault import SHARE_CONTAINER, Vault
@@ -23,15 +22,10 @@ def purge(
 
     What somebody else has deleted or overwritten stays: ``undelete`` needs it. So does what a date protects.
     """
-    deleted = 0
-    with ThreadPoolExecutor(DELETIONS_AT_ONCE, "purge") as pool:
-        pending = [*_old(inventory, left, limit), *_passing(inventory, limit), *_old_locks(vault, limit)]
-        pending.sort(key=lambda each: not each[0].startswith(INDEX))  # an index that came back without its packs
-        for start in range(0, len(pending), 256):
-            check()
-            part = [each for each in pending[start : start + 256] if not _is_protected(each[1], now)]
-            deleted += sum(pool.map(lambda each: _delete(vault, *each), part))
-    return deleted
+    found = [*_old(inventory, left, limit), *_passing(inventory, limit), *_old_locks(vault, limit)]
+    pending = [each for each in found if not _is_protected(each[1], now)]
+    pending.sort(key=lambda each: not each[0].startswith(INDEX))  # an index that came back without its packs
+    return sum(done for _, done in several_at_once(lambda each: _delete(vault, *each), pending, check))
 
 
 def _old(inventory: Inventory, left: Left, limit: datetime) -> Iterator[tuple[str, BlobVersion]]:

@@ -17,7 +17,6 @@ Versions of the same length and MD5 count as the same without being read. Who ma
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +34,7 @@ from shared.errors import (
     StorageForbidden,
     StorageUnavailable,
 )
-from shared.keeping.deleting import container_of
+from shared.keeping.deleting import container_of, several_at_once
 from shared.keeping.inventory import (
     BLOBS,
     COME_AND_GO,
@@ -59,8 +58,6 @@ from shared.storage.versions import BlobVersion
 
 Json = dict[str, Any]
 
-AT_ONCE = 8
-_BATCH = 256
 _PIECE_BYTES = 16 << 20
 NO_VERSIONS = "no-versions"
 
@@ -223,12 +220,8 @@ class _Undeleting:
     def _bring_back(self, names: Sequence[str]) -> None:
         """All of them, several at once, in this order."""
         self._undelete([name for name in names if self.found[name][0].deleted])
-        with ThreadPoolExecutor(AT_ONCE, "undelete") as pool:
-            for start in range(0, len(names), _BATCH):
-                self.check()
-                part = names[start : start + _BATCH]
-                for name, outcome in zip(part, pool.map(self._restore, part), strict=True):
-                    self._count(name, outcome)
+        for name, outcome in several_at_once(self._restore, names, self.check):
+            self._count(name, outcome)
 
     def _count(self, name: str, outcome: int | Json | None) -> None:
         if isinstance(outcome, dict):
@@ -244,18 +237,13 @@ class _Undeleting:
         """What was written first, and is soft-deleted, comes back first. Who may not do that learns it once."""
         if self.result.dry_run or not self._may_undelete:
             return
-        with ThreadPoolExecutor(AT_ONCE, "undelete") as pool:
-            for start in range(0, len(names), _BATCH):
-                self.check()
-                part = names[start : start + _BATCH]
-                try:
-                    list(pool.map(self._undelete_one, part))
-                except StorageForbidden as error:
-                    self._may_undelete = False
-                    self.result.reasons.append(
-                        error.as_reason("lifeboat") | {"message": f"versions that are soft-deleted stay so: {error}"}
-                    )
-                    return
+        try:
+            list(several_at_once(self._undelete_one, names, self.check))
+        except StorageForbidden as error:
+            self._may_undelete = False
+            self.result.reasons.append(
+                error.as_reason("lifeboat") | {"message": f"versions that are soft-deleted stay so: {error}"}
+            )
 
     def _undelete_one(self, name: str) -> None:
         store, inside = container_of(self.vault, name)

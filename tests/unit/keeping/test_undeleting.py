@@ -375,7 +375,7 @@ def test_config_and_keys_come_before_packs(vault: MemoryVault) -> None:
 
     with (
         patch("shared.keeping.undeleting.Vault", lambda _: keeper),
-        patch("shared.keeping.undeleting.AT_ONCE", 1),
+        patch("shared.keeping.deleting.AT_ONCE", 1),
     ):
         undelete(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}))
 
