@@ -79,6 +79,16 @@ class ShareSettings:
     """Fraction of the files that may be gone before the run fails."""
     look_every_seconds: int
     """How often files that only seem unchanged are opened."""
+    mode: str = "read"
+    """``read``, or ``adopt``: something nearer to the share backs it up into the repository."""
+    adopt_path: str | None = None
+    """The share's path inside an adopted snapshot; None: the snapshot's only path."""
+    max_age_seconds: int = 26 * 3600
+    """How old an adopted snapshot may be."""
+
+    @property
+    def adopted(self) -> bool:
+        return self.mode == "adopt"
 
     @property
     def folder(self) -> Path | None:
@@ -132,13 +142,26 @@ class DiskSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptSettings:
+    """How somebody else's backups of databases are reached."""
+
+    path_map: tuple[tuple[str, str], ...]
+    """UNC prefix, and the SMB URL of the same folder; what is not mapped is on the same server, port 445."""
+    username: str | None
+    password: str | None = field(repr=False)
+    """None: the Key Vault secret ``share-password``."""
+    sas: str | None = field(repr=False)
+    """To read the DBA's own blob container; None: the Key Vault secret ``sql-adopt-sas``."""
+
+
+@dataclass(frozen=True, slots=True)
 class DatabasesSettings:
     """What is backed up, and how."""
 
     server: ServerSettings
     databases: tuple[str, ...]
     mode: str
-    """``url`` or ``disk``."""
+    """``url``, ``disk`` or ``adopt``."""
     own_log_chain: bool
     full_every_seconds: int
     """With an own log chain: a recovery point makes a differential until the full is older than this."""
@@ -210,15 +233,12 @@ class Settings:
         url = self._required("SHARE_URL", "Set it to smb://server[:port]/share[/path] or file:///folder.")
         smb = urlsplit(url).scheme.lower() != "file"
         mode = self._choice("SHARE_MODE", "read", ("read", "adopt"))
-        if mode == "adopt":
-            raise SettingsError(
-                "LIFEBOAT_SHARE_MODE is 'adopt', which this version cannot do yet",
-                remedy="Set it to 'read', or remove it.",
-                setting="LIFEBOAT_SHARE_MODE",
-            )
+        reads = smb and mode == "read"  # what is adopted is read by somebody else, under a login of its own
         return ShareSettings(
             url=url,
-            username=(self._required("SHARE_USERNAME", "Set it to the user who reads the share.") if smb else ""),
+            username=self._required("SHARE_USERNAME", "Set it to the user who reads the share.")
+            if reads
+            else self._text("SHARE_USERNAME") or "",
             password=self._text("SHARE_PASSWORD"),
             include=self._list("SHARE_INCLUDE"),
             exclude=self._list("SHARE_EXCLUDE"),
@@ -228,6 +248,9 @@ class Settings:
             previous_version_max_age_seconds=self._duration("SHARE_PREVIOUS_VERSION_MAX_AGE", "26h"),
             max_shrink=self.max_shrink(),
             look_every_seconds=self._duration("SHARE_LOOK_EVERY", "24h"),
+            mode=mode,
+            adopt_path=self._text("SHARE_ADOPT_PATH"),
+            max_age_seconds=self._duration("SHARE_MAX_AGE", "26h"),
         )
 
     def max_shrink(self) -> float:
@@ -235,15 +258,8 @@ class Settings:
         return self._fraction("SHARE_MAX_SHRINK", 0.5)
 
     def sql_mode(self, default: str = "url") -> str:
-        """``url`` or ``disk``; ``default`` where the setting is absent."""
-        mode = self._choice("SQL_MODE", default, ("url", "disk", "adopt"))
-        if mode == "adopt":
-            raise SettingsError(
-                "LIFEBOAT_SQL_MODE is 'adopt', which this version cannot do yet",
-                remedy="Set it to 'url' or 'disk', or remove it.",
-                setting="LIFEBOAT_SQL_MODE",
-            )
-        return mode
+        """``url``, ``disk`` or ``adopt``; ``default`` where the setting is absent."""
+        return self._choice("SQL_MODE", default, ("url", "disk", "adopt"))
 
     def databases(self) -> DatabasesSettings:
         mode = self.sql_mode()
@@ -360,6 +376,31 @@ class Settings:
             or self._required("SHARE_USERNAME", "Set it, or LIFEBOAT_SQL_DISK_USERNAME."),
             password=self._text("SQL_DISK_PASSWORD") or self._text("SHARE_PASSWORD"),
         )
+
+    def adopting(self) -> AdoptSettings:
+        """How the files that somebody else's backups of databases lie in are reached, in mode ``adopt``."""
+        return AdoptSettings(
+            path_map=tuple(self._mapping(each) for each in self._list("SQL_PATH_MAP")),
+            username=self._text("SQL_DISK_USERNAME") or self._text("SHARE_USERNAME"),
+            password=self._text("SQL_DISK_PASSWORD") or self._text("SHARE_PASSWORD"),
+            sas=self._text("SQL_ADOPT_SAS"),
+        )
+
+    @staticmethod
+    def _mapping(text: str) -> tuple[str, str]:
+        path, _, url = text.partition("=")
+        is_path = path.startswith("\\\\") or path[1:3] == ":\\"
+        if not is_path or not url.lower().startswith("smb://"):
+            raise SettingsError(
+                f"LIFEBOAT_SQL_PATH_MAP has {text!r}, which maps no path of the SQL server to an SMB URL",
+                remedy="Write \\\\server\\share=smb://server:port/share, several by commas.",
+                setting="LIFEBOAT_SQL_PATH_MAP",
+            )
+        return path.rstrip("\\"), url.rstrip("/")
+
+    def preflight_backs_up(self) -> bool:
+        """Whether preflight has SQL Server write a small backup of ``master``, to see its own way."""
+        return self._boolean("PREFLIGHT_BACKUP", True)
 
     def steps(self) -> StepSettings:
         budget = self._duration("SHARD_BUDGET", "4m")

@@ -209,7 +209,6 @@ def test_what_is_set_of_the_databases_is_taken() -> None:
     ("name", "value"),
     [
         ("SQL_MODE", "tape"),
-        ("SQL_MODE", "adopt"),
         ("SQL_OWN_LOG_CHAIN", "1"),
         ("SQL_FULL_EVERY", "weekly"),
         ("SQL_STATEMENT_LIMIT", "8"),

@@ -274,7 +274,7 @@ def test_a_share_is_drilled_without_a_server_so_that_its_drill_is_owed(records: 
 def test_each_setting_that_is_wrong_or_missing_is_named_once() -> None:
     settings = Settings(
         {**SHARE, **SQL}
-        | {"LIFEBOAT_SQL_MODE": "adopt", "LIFEBOAT_SHARE_ACL": "maybe", "LIFEBOAT_RPO_SHARE": "26"}
+        | {"LIFEBOAT_SQL_MODE": "tape", "LIFEBOAT_SHARE_ACL": "maybe", "LIFEBOAT_RPO_SHARE": "26"}
         | {"LIFEBOAT_SCHEDULE_BACKUP": "0 1 * * *", "LIFEBOAT_SCHEDULE_PRUNE": "never"}
     )
 
