@@ -1,0 +1,129 @@
+"""Running checks side by side, each in a thread of its own and under its limit, all of them under one.
+
+A thread that gives no answer cannot be ended in Python: it is left behind, and nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shared.errors import LifeboatError
+from shared.preflight.check import FAIL, RESULTS, SKIP, Check, ComponentChecks, Findings, Found, Row, failed
+from shared.redaction import redacted
+
+ALL_SECONDS = 170.0
+"""All checks end within this: an HTTP request is answered within 200 s."""
+CLOSE_SECONDS = 15.0
+"""What clearing away may take."""
+MOST_TOLD = 500
+"""Characters of what an unexpected error says."""
+
+Key = tuple[str, str]
+"""Component and name of a check."""
+
+
+def run_checks(components: Sequence[ComponentChecks], *, limit_seconds: float = ALL_SECONDS) -> list[Row]:
+    """Failing rows first, then warnings, passes and what was left out; each group in the order of the checks."""
+    run = _Run({(each.component, check.name): check for each in components for check in each.checks})
+    run.go(time.monotonic() + limit_seconds)
+    _close(components)
+    rows = [row for key in run.checks for row in run.rows[key]]
+    return sorted(rows, key=lambda row: RESULTS.index(row.result))
+
+
+@dataclass(slots=True)
+class _Run:
+    checks: Mapping[Key, Check]
+    rows: dict[Key, list[Row]] = field(default_factory=dict)
+    _running: dict[Key, float] = field(default_factory=dict)
+    """When each began, by the monotonic clock."""
+    _answers: queue.SimpleQueue[tuple[Key, list[Found], float]] = field(default_factory=queue.SimpleQueue)
+
+    def go(self, deadline: float) -> None:
+        while len(self.rows) < len(self.checks):
+            if not self._begin_ready():
+                self._wait(deadline)
+            self._give_up_late(deadline)
+
+    def _begin_ready(self) -> bool:
+        """Whether any has been left out, so that others may be ready now."""
+        left_out = False
+        for key, check in self.checks.items():
+            if key in self.rows or key in self._running:
+                continue
+            before = [self.rows.get((key[0], name)) for name in check.after]
+            done = [rows for rows in before if rows is not None]
+            missed = next((row for rows in done for row in rows if row.result in (FAIL, SKIP)), None)
+            if missed is not None:
+                self._end(key, [Found(SKIP, f"not looked at, since '{missed.name}' has not passed")], 0.0)
+                left_out = True
+            elif len(done) == len(before):
+                self._running[key] = time.monotonic()
+                threading.Thread(target=self._answer, args=(key, check), name=f"preflight {key}", daemon=True).start()
+        return left_out
+
+    def _answer(self, key: Key, check: Check) -> None:
+        began = time.monotonic()
+        self._answers.put((key, found_by(check.run), time.monotonic() - began))
+
+    def _wait(self, deadline: float) -> None:
+        ends = [began + self.checks[key].limit_seconds for key, began in self._running.items()]
+        wait = max(0.0, min([*ends, deadline]) - time.monotonic())
+        try:
+            key, found, seconds = self._answers.get(timeout=wait)
+        except queue.Empty:
+            return
+        if key in self._running:  # else it was given up, and this is its late answer
+            self._end(key, found, seconds)
+
+    def _give_up_late(self, deadline: float) -> None:
+        now = time.monotonic()
+        for key, began in list(self._running.items()):
+            check = self.checks[key]
+            if now >= min(began + check.limit_seconds, deadline):
+                told = f"no answer within {now - began:.0f} s"
+                self._end(key, [failed(told, check.silent, setting=check.setting)], now - began)
+        if now >= deadline:
+            for key in self.checks:
+                if key not in self.rows:
+                    self._end(key, [Found(SKIP, "not begun: the checks before it took all the time there is")], 0.0)
+
+    def _end(self, key: Key, found: Sequence[Found], seconds: float) -> None:
+        self._running.pop(key, None)
+        self.rows[key] = [
+            Row(
+                component=key[0],
+                name=each.name or key[1],
+                result=each.result,
+                seconds=seconds,
+                detail=redacted(each.detail),
+                remedy=redacted(each.remedy),
+                setting=each.setting,
+            )
+            for each in found
+        ]
+
+
+def found_by(run: Callable[[], Findings]) -> list[Found]:
+    """What a check finds; whatever it raises is a failure."""
+    try:
+        found = run()
+    except LifeboatError as error:
+        return [failed(str(error), error.remedy, setting=error.setting)]
+    except Exception as error:
+        told = f"something that Lifeboat did not expect: {type(error).__name__}: {error}"[:MOST_TOLD]
+        return [failed(told, "Run it again with LIFEBOAT_DEBUG=true and report what it prints.")]
+    return [found] if isinstance(found, Found) else list(found)
+
+
+def _close(components: Sequence[ComponentChecks]) -> None:
+    threads = [threading.Thread(target=each.close, name=f"close {each.component}", daemon=True) for each in components]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + CLOSE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
