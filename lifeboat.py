@@ -74,10 +74,18 @@ def backup(
 ) -> int:
     """Make a recovery point."""
     from shared.recovery_point.backup import Backup
+    from shared.recovery_point.diagnosis import Diagnosis
     from shared.recovery_point.scope import BackupRequest
 
     request = BackupRequest(tuple(only or ()), tuple(without or ()), allow_shrink, new_repository, logs, workers)
-    run = Backup(Settings.from_environment(), request)
+    settings = Settings.from_environment()
+
+    def diagnose(component: str) -> Diagnosis | None:
+        from shared.preflight.diagnosis import diagnosis_of  # only where a component came to nothing
+
+        return diagnosis_of(settings, component)
+
+    run = Backup(settings, request, diagnose=diagnose)
     done = run.progress
     meter = Meter(
         lambda: (done.files, done.bytes, done.files_found if done.scanned else None),
@@ -430,6 +438,29 @@ def check(
 
 
 @app.command()
+def preflight(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            help="share, databases, secrets, vault or telemetry only; may be given again.",
+            metavar="COMPONENT",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look at the way to every part from here: names, ports, logins, permissions, clocks."""
+    from shared.preflight.make import preflight as run
+
+    with progress(Meter(None, "looking"), quiet=as_json):
+        found = run(Settings.from_environment(), only or ())
+    if not as_json:
+        telling.preflight(found)
+    _answer(found.to_json(), as_json)
+    return found.exit_code
+
+
+@app.command()
 def verify(point: Point = None, as_json: AsJson = False) -> int:
     """Read back and hash all that a recovery point needs; without --point, check the vault and read back the part of it
     that is due."""
@@ -603,6 +634,7 @@ def main(arguments: list[str]) -> int:
 
 _ALWAYS: dict[str, Json] = {
     "check": {"status": "damaged", "snapshots": 0, "trees": 0, "packs": 0, "packs_read": 0, "bytes_read": 0},
+    "preflight": {"status": "failed", "checks": []},
     "verify": {"status": "damaged", "kind": None, "point": None, "packs": 0, "bytes_read": 0},
     "status": {
         "status": "late",

@@ -15,6 +15,7 @@ STEPS = (
     "join_share",
     "back_up_database",
     "look_at_secrets",
+    "diagnose",
     "record",
     "verify",
     "refresh",
@@ -29,13 +30,15 @@ def register(blueprint: df.Blueprint) -> None:
 
 def _register(blueprint: df.Blueprint, name: str) -> None:
     def activity(payload: dict) -> dict:  # type: ignore[type-arg]  # the worker takes no other annotation
-        from shared.recovery_point import steps  # not while the app is indexed
+        from shared.preflight.diagnosis import diagnose  # not while the app is indexed
+        from shared.recovery_point import steps
         from shared.settings import Settings
         from shared.telemetry import configure_telemetry, flush_telemetry
 
         configure_telemetry()
         try:
-            result: Json = getattr(steps, name)(Settings.from_environment(), payload["run"], **payload["arguments"])
+            step = diagnose if name == "diagnose" else getattr(steps, name)
+            result: Json = step(Settings.from_environment(), payload["run"], **payload["arguments"])
             return result
         finally:
             flush_telemetry()  # the instance may be put to sleep before the next batch goes out

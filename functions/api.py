@@ -19,11 +19,13 @@ from azure.functions import AuthLevel, HttpRequest, HttpResponse
 from functions.problems import SAFE_HEADERS, Problem, problem_of
 
 if TYPE_CHECKING:
-    from functions.models import StartRun
+    from pydantic import BaseModel
+
     from shared.settings import Settings
 
 Json = dict[str, Any]
 Value = TypeVar("Value")
+Asked = TypeVar("Asked", bound="BaseModel")
 
 MOST_JSON_BYTES = 16 * 1024
 MOST_SECRETS_BYTES = 1024 * 1024
@@ -65,10 +67,11 @@ def blueprint() -> df.Blueprint:
 
 async def start_run(req: HttpRequest, client: df.DurableOrchestrationClient) -> HttpResponse:
     from functions import runs
+    from functions.models import StartRun
     from shared.errors import SettingsError
     from shared.recovery_point.runs import RunRequest
 
-    asked = await asyncio.to_thread(_run_asked, req)
+    asked = await asyncio.to_thread(_asked, req, StartRun)
     request = RunRequest(tuple(asked.only), asked.logs, asked.allow_shrink)
     try:
         started = await runs.start_run(client, request, caller=_caller(req))
@@ -117,12 +120,13 @@ async def cancel_run(req: HttpRequest, client: df.DurableOrchestrationClient) ->
     return _json({"run": run, "status": "cancelling"}, status=202, headers={"Location": _place(run)})
 
 
-def _run_asked(req: HttpRequest) -> StartRun:
-    from functions.models import StartRun, wrong_fields
+def _asked(req: HttpRequest, model: type[Asked]) -> Asked:
+    """The body as ``model``; no body at all leaves everything to its defaults."""
+    from functions.models import wrong_fields
 
     content = _body(req, MOST_JSON_BYTES)
     if not content:
-        return StartRun()
+        return model()
     if _media_type(req) not in ("", "application/json"):
         raise Problem(
             "unsupported-media-type",
@@ -130,7 +134,7 @@ def _run_asked(req: HttpRequest) -> StartRun:
             remedy="Send it with Content-Type: application/json.",
             headers={"Accept": "application/json"},
         )
-    return wrong_fields(StartRun, content)
+    return wrong_fields(model, content)
 
 
 def _unknown_run(run: str) -> Problem:
@@ -236,6 +240,18 @@ async def show_status(req: HttpRequest) -> HttpResponse:
     return _json(await asyncio.to_thread(_status))
 
 
+async def run_preflight(req: HttpRequest) -> HttpResponse:
+    """From where this app runs, on its network. Whatever it finds is an answer: 200."""
+    from functions.models import RunPreflight
+    from shared.errors import SettingsError
+
+    asked = await asyncio.to_thread(_asked, req, RunPreflight)
+    try:
+        return _json(await asyncio.to_thread(_preflight, asked.only))
+    except SettingsError as error:
+        raise Problem("not-configured", str(error), remedy=error.remedy, setting=error.setting) from error
+
+
 async def show_openapi(req: HttpRequest) -> HttpResponse:
     return _json(await asyncio.to_thread(_openapi))
 
@@ -252,6 +268,12 @@ def _status() -> Json:
     return read_health(_settings()).to_json()
 
 
+def _preflight(only: Sequence[str]) -> Json:
+    from shared.preflight.make import preflight
+
+    return preflight(_settings(), only).to_json()
+
+
 def _openapi() -> Json:
     from functions.models import openapi
 
@@ -265,6 +287,7 @@ ROUTES: Sequence[Route] = (
     Route("GET", "recovery-points", list_points),
     Route("GET", "recovery-points/{point}", show_point),
     Route("GET", "recovery-points/{point}/runbook", show_runbook),
+    Route("POST", "preflight", run_preflight),
     Route("PUT", "secrets", put_secrets),
     Route("GET", "status", show_status),
     Route("GET", "openapi.json", show_openapi),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import models_json_schema
@@ -25,6 +25,7 @@ RUN, POINT = "4f1c9a0e5d7b2c38", "20261124T010000Z-4f1c9a"
 _MOMENT, _LATER = "2026-11-24T01:00:00.000000Z", "2026-11-24T01:06:12.000000Z"
 _COMPONENTS = ("databases", "share", "secrets")
 ComponentName = Literal["databases", "share", "secrets"]
+Looked = Literal["share", "databases", "secrets", "vault", "telemetry"]
 PointStatus = Literal["complete", "partial", "failed"]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -53,6 +54,21 @@ class StartRun(BaseModel):
     """Log backups only, of databases whose log chain is ours; ``only`` is left out then, or names ``databases``."""
     allow_shrink: bool = False
     """The share is meant to be empty, or to have lost many files: it becomes what later runs are compared with."""
+
+
+class RunPreflight(BaseModel):
+    """What preflight is to look at; nothing: everything that is configured."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{}, {"only": ["share"]}]},
+    )
+
+    only: list[Looked] = Field(default_factory=list, max_length=5)
+    """What to look at: components, the vault, or the way to Application Insights."""
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -89,7 +105,8 @@ def _wrong(model: type[BaseModel], error: Mapping[str, Any]) -> str:
         case "extra_forbidden":
             return f"there is no such field; fields are {', '.join(model.model_fields)}"
         case "literal_error":
-            return f"there is no such component; components are {', '.join(_COMPONENTS)}"
+            known = get_args(Looked if model is RunPreflight else ComponentName)
+            return f"there is no such component; components are {', '.join(known)}"
     message = str(error["msg"])
     return message[:1].lower() + message[1:]
 
@@ -124,6 +141,69 @@ class Reason(Answered):
     """Inside the share."""
     object: str | None = None
     """Name of the blob that it is about."""
+    check: str | None = None
+    """Name of the check of preflight that fails."""
+
+
+class PreflightCheck(Answered):
+    component: str
+    name: str = Field(max_length=200)
+    result: Literal["pass", "warn", "fail", "skip"]
+    seconds: float = Field(ge=0)
+    """How long it took."""
+    detail: str
+    remedy: str
+    """The next step; empty where there is nothing to do."""
+    setting: str | None
+    """The environment variable that it is about."""
+
+
+class PreflightAnswer(Answered):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "failed",
+                    "reasons": [
+                        {
+                            "component": "share",
+                            "code": "preflight",
+                            "message": "port: nothing answers on TCP 445 of fs.stamp.example within 8 s",
+                            "remedy": "Name another port in LIFEBOAT_SHARE_URL.",
+                            "check": "port",
+                            "setting": "LIFEBOAT_SHARE_URL",
+                        }
+                    ],
+                    "checks": [
+                        {
+                            "component": "share",
+                            "name": "port",
+                            "result": "fail",
+                            "seconds": 8.0,
+                            "detail": "nothing answers on TCP 445 of fs.stamp.example within 8 s",
+                            "remedy": "Name another port in LIFEBOAT_SHARE_URL.",
+                            "setting": "LIFEBOAT_SHARE_URL",
+                        },
+                        {
+                            "component": "share",
+                            "name": "name",
+                            "result": "pass",
+                            "seconds": 0.012,
+                            "detail": "fs.stamp.example is 10.0.0.4",
+                            "remedy": "",
+                            "setting": None,
+                        },
+                    ],
+                }
+            ]
+        }
+    )
+
+    status: Literal["ok", "failed"]
+    """``failed`` when a check fails; warnings do not change it."""
+    reasons: list[Reason]
+    checks: list[PreflightCheck]
+    """Failing ones first."""
 
 
 class Started(Answered):
@@ -462,6 +542,13 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: None},
         (404, 406),
         media=("text/markdown", "text/html"),
+    ),
+    "run_preflight": Operation(
+        "Look at the way to every part from where the app runs: all checks end within 200 seconds",
+        {200: PreflightAnswer},
+        (400, 413, 415),
+        takes=RunPreflight,
+        reaches_vault=False,
     ),
     "put_secrets": Operation(
         "Keep SystemSecrets.JSON, as it was downloaded in the administrator portal, in the Key Vault; at most 1 MiB",

@@ -4,8 +4,8 @@ setting is read here: the engine runs it again from the start whenever something
     begin -> databases, and beside them plan -> shards -> join -> logs to the share's moment -> secrets -> record
           -> verify
 
-At most ``window`` steps run at once. A step says what went wrong as a value; what may succeed later is tried again
-after a pause that doubles. The lock is refreshed here and nowhere else. Cancelling is an event: nothing new is begun
+What came to nothing is diagnosed before the record. At most ``window`` steps run at once. A step says what went wrong
+as a value; what may succeed later is tried again after a pause that doubles. The lock is refreshed here and nowhere else. Cancelling is an event: nothing new is begun
 then, steps that run notice a flag in the vault, and the lock is given back.
 """
 
@@ -62,6 +62,8 @@ class RecoveryPointRun:
     begun: Json = field(default_factory=dict)
     parts: dict[str, list[Json]] = field(default_factory=dict)
     """By component, what its last steps returned."""
+    diagnoses: dict[str, Json | None] = field(default_factory=dict)
+    """By component that came to nothing, what was found on the way to it."""
     done: int = 0
     total: int = 1
     cancelled: bool = False
@@ -85,12 +87,14 @@ class RecoveryPointRun:
             return (yield from self._give_up([]))
         if self.lost:
             return (yield from self._give_up([_lost()]))
+        yield from self._all(self._diagnoses())
         recorded: Json = {}
         arguments = {
             "request": self.order["request"],
             "begun": self.begun,
             "parts": self.parts,
             "caller": self.order["caller"],
+            "diagnoses": self.diagnoses,
         }
         yield from self._all([_Step("record", arguments, _into(recorded))], cancellable=False)
         if not recorded["ok"]:
@@ -183,6 +187,16 @@ class RecoveryPointRun:
         made = [part["component"] for part in self.parts.get("databases", []) if part["ok"]]
         arguments = {"databases": made, "version": self.begun["secrets_version"]}
         return [_Step("look_at_secrets", arguments, lambda result: self._part("secrets", result))]
+
+    def _diagnoses(self) -> list[_Step]:
+        return [self._diagnosis(name) for name, parts in self.parts.items() if all(map(_came_to_nothing, parts))]
+
+    def _diagnosis(self, component: str) -> _Step:
+        def keep(result: Json) -> list[_Step]:
+            self.diagnoses[component] = result.get("diagnosis")
+            return []
+
+        return _Step("diagnose", {"component": component}, keep)
 
     def _part(self, component: str, result: Json) -> list[_Step]:
         self.parts.setdefault(component, []).append(result)
@@ -299,6 +313,10 @@ def _result(task: TaskBase) -> Json:
         "remedy": "Look at the exceptions of the app in Application Insights.",
     }
     return {"ok": False, "reason": reason, "retry": True}
+
+
+def _came_to_nothing(part: Json) -> bool:
+    return not part["ok"] or (part["status"] == "failed" and not part.get("data_time"))
 
 
 def _into(target: Json) -> Callable[[Json], list[_Step]]:

@@ -5,6 +5,7 @@ One function for a command that says more than a line, named after it. Nothing h
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from shared.keeping.protecting import Protected
     from shared.keeping.pruning import Pruned
     from shared.keeping.undeleting import Undeleted
+    from shared.preflight.check import Row
+    from shared.preflight.make import Preflight
     from shared.recovery_point.check import CheckResult
     from shared.recovery_point.drill import Drilled
     from shared.recovery_point.record import RecoveryPoint
@@ -258,6 +261,26 @@ def check(checked: CheckResult, done: CheckProgress, read_data: bool) -> None:
         message(f"  {note}")
 
 
+def preflight(found: Preflight) -> None:
+    """Each check in a line, those that fail first, with what to do below each that does not pass."""
+    if not found.rows:
+        result("There is nothing to look at.")
+        return
+    _table(
+        ("result", "component", "check", "took", "what was found"),
+        [(row.result.upper(), row.component, row.name, duration_text(row.seconds), _found(row)) for row in found.rows],
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in Counter(row.result for row in found.rows).items())
+    result(f"preflight: {found.status} ({counts})")
+
+
+def _found(row: Row) -> str:
+    if row.result not in ("fail", "warn") or not row.remedy:
+        return row.detail
+    setting = f" [{row.setting}]" if row.setting and row.setting not in row.remedy else ""
+    return f"{row.detail}\n-> {row.remedy}{setting}"
+
+
 def status(health: Health) -> None:
     """How things stand."""
     from shared.status.health import age_text
@@ -333,8 +356,9 @@ def reasons(reasons: list[Json]) -> None:
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))
     console().print(table)

@@ -18,6 +18,7 @@ from shared.errors import Cancelled, RepositoryLocked, SourceError
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
 from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.diagnosis import Diagnose, diagnose_all
 from shared.recovery_point.opening import open_for_backup, open_share
 from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.recording import make_record, tell
@@ -47,6 +48,8 @@ class Backup:
     progress: Progress = field(default_factory=Progress)
     databases_progress: DatabasesProgress = field(default_factory=DatabasesProgress)
     check: Callable[[], None] = lambda: None
+    diagnose: Diagnose = lambda component: None
+    """Looks at the way to a component that came to nothing."""
     verification: Verification | None = None
     """After ``run``: what was found when the point was verified. It changes neither the point nor what came of it."""
 
@@ -91,6 +94,7 @@ class Backup:
                 held = secrets.held_certificates if secrets else frozenset()
                 with self._databases(sql, vault, repository, check, held) as databases:
                     components, reasons = self._components(scope.requested, component, databases, secrets)
+                reasons = diagnose_all(components, reasons, self.diagnose)
                 try:
                     lock.check()
                 except RepositoryLocked as lost:  # whatever was stored may have been pruned since: nothing of it counts

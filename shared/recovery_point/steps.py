@@ -18,7 +18,7 @@ or be cut off and run again. A failure is a value: ``{"ok": false, "reason": ...
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from shared.errors import BlobExists, Cancelled, LifeboatError, RepositoryLocked
 from shared.fileshare.backup import ShareBackup
 from shared.fileshare.shard import Progress
 from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.diagnosis import Diagnosis, explain
 from shared.recovery_point.opening import open_for_backup, open_share
 from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.recording import make_record, tell
@@ -51,7 +52,9 @@ MOST_TOLD = 500
 Step = ParamSpec("Step")
 
 
-def _failures_are_values(step: Callable[Step, Json]) -> Callable[Step, Json]:
+def failures_are_values(step: Callable[Step, Json]) -> Callable[Step, Json]:
+    """Makes a step of a function that returns small JSON."""
+
     @wraps(step)
     def guarded(*args: Step.args, **kwargs: Step.kwargs) -> Json:
         try:
@@ -138,7 +141,7 @@ def _holder(run: str) -> str:
     return f"run {run}"
 
 
-@_failures_are_values
+@failures_are_values
 def begin(settings: Settings, run: str, request: Json) -> Json:
     """Takes the run's lock, which is to be refreshed, and is given back by ``record`` or ``give_up``."""
     asked = RunRequest.from_json(request).backup_request()
@@ -169,7 +172,7 @@ def begin(settings: Settings, run: str, request: Json) -> Json:
     }
 
 
-@_failures_are_values
+@failures_are_values
 def plan_share(settings: Settings, run: str, *, shards: int, fingerprints: bool) -> Json:
     """``plan`` names the plan; ``shards`` how many there are. ``fingerprints``: take a folder that lists as it did for
     what it was."""
@@ -181,7 +184,7 @@ def plan_share(settings: Settings, run: str, *, shards: int, fingerprints: bool)
     return {"plan": name, "shards": len(plan["shards"]), "fingerprints": bool(plan["fingerprints"])}
 
 
-@_failures_are_values
+@failures_are_values
 def back_up_shard(
     settings: Settings, run: str, *, plan: str, number: int, continue_from: str | None, budget_seconds: float
 ) -> Json:
@@ -198,7 +201,7 @@ def back_up_shard(
     return {"done": True, "result": name}
 
 
-@_failures_are_values
+@failures_are_values
 def join_share(settings: Settings, run: str, *, plan: str, results: Sequence[str], allow_shrink: bool) -> Json:
     with _open_to_store(settings, run) as opened:
         component, backup = opened.share(allow_shrink=allow_shrink)
@@ -209,7 +212,7 @@ def join_share(settings: Settings, run: str, *, plan: str, results: Sequence[str
     return {"component": name, "status": share["status"], "data_time": share["data_time"]}
 
 
-@_failures_are_values
+@failures_are_values
 def back_up_database(
     settings: Settings, run: str, *, name: str, held: Sequence[str], logs_only: bool, after: Sequence[str]
 ) -> Json:
@@ -239,7 +242,7 @@ def back_up_database(
     return {"component": kept, "status": component["status"]}
 
 
-@_failures_are_values
+@failures_are_values
 def look_at_secrets(settings: Settings, run: str, *, databases: Sequence[str], version: str | None) -> Json:
     """``databases`` names what ``back_up_database`` has left, ``version`` what was current when the run began."""
     from shared.recovery_point.secrets import SecretsComponent
@@ -254,12 +257,23 @@ def look_at_secrets(settings: Settings, run: str, *, databases: Sequence[str], v
     return {"component": kept, "status": component["status"]}
 
 
-@_failures_are_values
-def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: Json, caller: str | None) -> Json:
+@failures_are_values
+def record(
+    settings: Settings,
+    run: str,
+    *,
+    request: Json,
+    begun: Json,
+    parts: Json,
+    caller: str | None,
+    diagnoses: Mapping[str, Json | None] | None = None,
+) -> Json:
     """Write the point from what the steps have left, give the lock back, and write the record of the run's end.
 
     ``parts``: by component, a list of what its steps returned; for a database that failed as a step, with its name as
-    ``database``. A run that is recorded twice has one point: its id comes from the run's.
+    ``database``. ``diagnoses``: by component, what was found on the way to one that came to nothing.
+
+    A run that is recorded twice has one point: its id comes from the run's.
     """
     asked = RunRequest.from_json(request).backup_request()
     scope = Scope(begun["requested"], begun["configured"])
@@ -274,7 +288,8 @@ def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: J
         for name in COMPONENTS:
             if name in scope.requested:
                 components[name], why = _component(opened.runs, name, parts.get(name, []), settings)
-                reasons += why
+                diagnosis = (diagnoses or {}).get(name)
+                reasons += explain(why, name, Diagnosis.from_json(diagnosis)) if diagnosis else why
         moment = (components.get("share") or {}).get("data_time")
         if begun["own_log_chain"] and moment and "databases" in components and not asked.logs:
             components["databases"]["share_moment"] = _share_moment(opened, moment, components["databases"])
@@ -305,7 +320,7 @@ def record(settings: Settings, run: str, *, request: Json, begun: Json, parts: J
     return {"end": end}
 
 
-@_failures_are_values
+@failures_are_values
 def verify(settings: Settings, run: str, *, point: str) -> Json:
     """What is found is kept beside the point and told by an event; ``findings``: how much it is. Without a lock:
     nothing is stored in the repository."""
@@ -321,7 +336,7 @@ def verify(settings: Settings, run: str, *, point: str) -> Json:
         return {"findings": len(verify_run(vault, point, repository, is_listed=False).reasons)}
 
 
-@_failures_are_values
+@failures_are_values
 def refresh(settings: Settings, run: str) -> Json:
     """Not ``ok`` with the code ``locked``: the lock was lost, and what is stored may have been pruned."""
     with _open(settings, run) as opened:
@@ -329,7 +344,7 @@ def refresh(settings: Settings, run: str) -> Json:
     return {}
 
 
-@_failures_are_values
+@failures_are_values
 def give_up(settings: Settings, run: str, *, status: str, reasons: Sequence[Json], started: str, locked: bool) -> Json:
     """End a run without a point: ``failed`` or ``cancelled``. What it has stored is used again by the next."""
     with Vault(settings.vault()) as vault:

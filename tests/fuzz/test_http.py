@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.api import _body, _run_asked, preferred
-from functions.models import StartRun, wrong_fields
+from functions.api import _asked, _body, preferred
+from functions.models import RunPreflight, StartRun, wrong_fields
 from functions.problems import Problem
 from shared.errors import SettingsError
 from shared.ncrontab import Ncrontab
@@ -23,8 +23,9 @@ ASKED = {"only": ["share", "databases"], "logs": False, "allow_shrink": True}
 
 def ask(body: bytes, **headers: str) -> None:
     request = func.HttpRequest("POST", "/api/recovery-points", headers=headers, body=body)
-    with suppress(Problem):
-        _run_asked(request)
+    for model in (StartRun, RunPreflight):
+        with suppress(Problem):
+            _asked(request, model)
 
 
 def test_a_body_with_anything_in_any_place() -> None:

@@ -418,10 +418,10 @@ def test_without_a_function_key_nobody_is_let_in(api: Api) -> None:
         ("PATCH", "secrets"),
         ("GET", "secrets"),
         ("DELETE", "recovery-points"),
-        ("POST", "preflight"),
+        ("GET", "preflight"),
     ],
 )
-def test_other_methods_and_what_is_not_built_yet_are_the_hosts_404(api: Api, method: str, path: str) -> None:
+def test_other_methods_are_the_hosts_404(api: Api, method: str, path: str) -> None:
     assert api.host.keyed(method, f"/api/{path}").status == 404
 
 
@@ -435,3 +435,29 @@ print([name for name in {heavy!r} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- preflight ---
+
+
+def test_preflight_answers_200_with_the_object_whatever_it_finds(api: Api) -> None:
+    api.settings.setenv("LIFEBOAT_SHARE_URL", "smb://nosuch.invalid:4445/WebSites")
+    api.settings.setenv("LIFEBOAT_SHARE_USERNAME", "someone")
+    api.settings.setenv("LIFEBOAT_SHARE_PASSWORD", CANARY)
+    answer = api("POST", "preflight", {"only": ["share"]})
+    assert answer.status == 200
+    found = answer.json()
+    assert found["status"] == "failed"
+    assert (found["checks"][0]["name"], found["checks"][0]["result"]) == ("name", "fail")
+    assert found["reasons"][0]["setting"] == "LIFEBOAT_SHARE_URL"
+
+
+@pytest.mark.parametrize("body", [{"only": ["shares"]}, {"logs": True}])
+def test_preflight_names_a_field_that_is_wrong(api: Api, body: Json) -> None:
+    answer = api("POST", "preflight", body)
+    assert (answer.status, code(answer)) == (400, "wrong-fields")
+
+
+def test_preflight_of_what_is_not_configured_is_no_fault_of_the_app(api: Api) -> None:
+    answer = api("POST", "preflight", {"only": ["databases"]})
+    assert (answer.status, code(answer)) == (400, "not-configured")

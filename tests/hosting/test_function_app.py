@@ -23,6 +23,7 @@ API = {
     "api_list_points",
     "api_show_point",
     "api_show_runbook",
+    "api_run_preflight",
     "api_put_secrets",
     "api_show_status",
     "api_show_openapi",

@@ -427,3 +427,14 @@ def test_a_run_that_ended_in_the_engine_is_told_as_ended_when_somebody_cancels_i
 def test_a_run_that_nobody_started_is_not_found(host: DurableHost) -> None:
     assert host.keyed("GET", "/api/runs/0123456789abcdef").status == 404
     assert host.keyed("GET", "/api/runs/..").status in (404, 400)
+
+
+def test_a_share_that_cannot_be_reached_names_the_failing_check_in_the_point(site: Site, host: DurableHost) -> None:
+    site.command.set(SHARE_URL="smb://nosuch.invalid:4445/WebSites", SHARE_USERNAME="someone", SHARE_PASSWORD="x")
+    host.start(ORCHESTRATOR, order(), RECOVERY_POINT)
+    ended = host.wait(RECOVERY_POINT)
+    assert ended.output["status"] == "partial", ended.output
+    (why,) = [each for each in site.bench.record(ended.output["point"])["reasons"] if each["component"] == "share"]
+    assert (why["check"], why["setting"]) == ("name", "LIFEBOAT_SHARE_URL")
+    assert "nosuch.invalid does not resolve" in why["message"]
+    assert host.started.count("diagnose") == 1

@@ -30,6 +30,7 @@ KEYS = {
         "status", "reasons", "point", "target", "restored", "unchanged", "skipped", "skipped_names", "bytes",
     },
     "check": {"status", "reasons", "snapshots", "trees", "packs", "packs_read", "bytes_read"},
+    "preflight": {"status", "reasons", "checks"},
     "verify": {"status", "reasons", "kind", "point", "packs", "bytes_read"},
     "prune": {"status", "reasons", "dry_run", "points_removed", "bytes_freed", "refused"},
     "protect": {"status", "reasons", "blobs", "extended", "until"},

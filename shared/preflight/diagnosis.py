@@ -1,0 +1,38 @@
+"""Preflight of one component after its backup came to nothing: the failed point then names the failing check, and no
+schedule runs a backup that is known to be impossible twice in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.errors import LifeboatError
+from shared.preflight.make import preflight
+from shared.recovery_point.diagnosis import Diagnosis
+from shared.recovery_point.steps import failures_are_values
+from shared.settings import Settings
+
+Json = dict[str, Any]
+
+DIAGNOSIS_SECONDS = 90.0
+"""What looking may take, after which what was found by then counts."""
+
+
+def diagnosis_of(settings: Settings, component: str) -> Diagnosis | None:
+    """None where nothing could be looked at. Never raises: what a run has come to must not be lost by it."""
+    try:
+        found = preflight(settings, (component,), limit_seconds=DIAGNOSIS_SECONDS)
+    except LifeboatError:
+        return None
+    if not found.rows:
+        return None
+    if not found.failures:
+        return Diagnosis(None)
+    row = found.failures[0]
+    return Diagnosis(row.name, row.detail, row.remedy, row.setting)
+
+
+@failures_are_values
+def diagnose(settings: Settings, run: str, *, component: str) -> Json:
+    """The same as a step of a run in Azure. ``diagnosis``: None, or as ``Diagnosis.to_json`` has it."""
+    found = diagnosis_of(settings, component)
+    return {"diagnosis": found.to_json() if found else None}
