@@ -5,8 +5,9 @@ setting is read here: the engine runs it again from the start whenever something
           -> verify
 
 What came to nothing is diagnosed before the record. At most ``window`` steps run at once. A step says what went wrong
-as a value; what may succeed later is tried again after a pause that doubles. The lock is refreshed here and nowhere else. Cancelling is an event: nothing new is begun
-then, steps that run notice a flag in the vault, and the lock is given back.
+as a value; what may succeed later is tried again after a pause that doubles. The lock is refreshed here and nowhere
+else. Cancelling is an event: nothing new is begun then, steps that run notice a flag in the vault, and the lock is
+given back.
 """
 
 from __future__ import annotations
