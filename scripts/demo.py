@@ -204,6 +204,7 @@ class Demo:
 
     def tell(self) -> None:
         self.tell_settings()
+        self.looked_first()
         self.secrets_kept()
         first = self.first_backup()
         second = self.second_backup(first)
@@ -233,6 +234,17 @@ class Demo:
         self.screen.says("The settings of every command below, all in the environment:")
         for name, value in self.settings().items():
             self.screen.says(f"  {name}={'(secret)' if name in SECRET_SETTINGS else value}")
+
+    def looked_first(self) -> None:
+        self.screen.headline("Before anything else: the way to every part, looked at from here")
+        told = ("FAIL", "preflight:")
+        ran = self.lifeboat("preflight", what="preflight", shown=lambda line: line.startswith(told))
+        self.expect_code(ran, 0)
+        passed = sum(line.startswith("PASS") for line in ran.output.splitlines())
+        self.screen.good(
+            f"{passed} checks pass: names, ports, logins, every permission by its name, what the vault must refuse, "
+            "SQL Server's own way to the landing account, clocks"
+        )
 
     def secrets_kept(self) -> None:
         self.screen.headline("The secrets: what the operator downloads in the portal is kept in the Key Vault")

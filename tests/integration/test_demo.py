@@ -68,6 +68,7 @@ def test_the_demo_shows_the_whole_job_over_smb(temporary: Path) -> None:
     assert "✗" not in output
     commands = re.findall(r"^   \$ python lifeboat.py (.*)$", output, re.MULTILINE)
     assert [" ".join(command.split()[:2]) for command in commands] == [
+        "preflight",
         "secrets put",
         "backup",
         "backup",
