@@ -63,6 +63,7 @@ class SmbClient:
         timeout_seconds: float = 90.0,
         connect_timeout_seconds: float = 30.0,
         reconnect_seconds: float = 120.0,
+        most_losses: int = _LOST_WITHOUT_PROGRESS,
         window: int = 128,
         window_bytes: int = 16 << 20,
         settings_prefix: str = "LIFEBOAT_SHARE",
@@ -72,7 +73,8 @@ class SmbClient:
 
         ``timeout_seconds`` is how long the server may be silent while it owes an answer; another client's lease
         alone may take 35. ``window`` is how many operations are in flight at most, ``window_bytes`` how many bytes
-        they may bring back together. ``on_reconnect`` is called with the cause each time that the connection was
+        they may bring back together. ``most_losses`` is how often the connection may break without anything being
+        done; 0: it is never made anew. ``on_reconnect`` is called with the cause each time that the connection was
         made anew. ``settings_prefix`` is what the settings begin with that errors name.
         """
         self.endpoint = endpoint
@@ -84,6 +86,7 @@ class SmbClient:
         self._timeout_seconds = timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._reconnect_seconds = reconnect_seconds
+        self._most_losses = most_losses
         self._window = window
         self._window_bytes = window_bytes
         self._prefix = settings_prefix
@@ -515,9 +518,10 @@ class SmbClient:
         """Drop the connection; the next ``channel()`` makes it anew. For this package."""
         self.close()
         self._lost_in_a_row += 1
-        if self._lost_in_a_row > _LOST_WITHOUT_PROGRESS:
+        if self._lost_in_a_row > self._most_losses:
+            breaks = "breaks again and again" if self._most_losses else "broke"
             raise SourceUnreachable(
-                f"the connection to {self.endpoint.server}:{self.endpoint.port} breaks again and again: {loss}",
+                f"the connection to {self.endpoint.server}:{self.endpoint.port} {breaks}: {loss}",
                 setting=f"{self._prefix}_URL",
                 remedy="see what lies between here and the file server, and the server's own log",
             ) from loss

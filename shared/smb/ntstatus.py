@@ -101,6 +101,7 @@ _KNOWN: Final[dict[int, tuple[str, str, str]]] = {
     0xC0000072: ("STATUS_ACCOUNT_DISABLED", "login-refused", "the account is disabled"),
     0xC000005E: ("STATUS_NO_LOGON_SERVERS", "login-refused", "the server reaches no domain controller"),
     0xC0000064: ("STATUS_NO_SUCH_USER", "login-refused", "there is no such user"),
+    0xC0000133: ("STATUS_TIME_DIFFERENCE_AT_DC", "login-refused", "its clock and the domain controller's differ"),
     0xC000015B: ("STATUS_LOGON_TYPE_NOT_GRANTED", "login-refused", "the account may not log in over the network"),
     0xC000018B: ("STATUS_NO_TRUST_SAM_ACCOUNT", "login-refused", "the domain does not trust the server"),
     0xC000018D: ("STATUS_TRUSTED_RELATIONSHIP_FAILURE", "login-refused", "the domains do not trust each other"),

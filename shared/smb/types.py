@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ATTRIBUTE_READ_ONLY = 0x1
@@ -152,6 +152,22 @@ class Unwritten:
 
 
 @dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What a server offers before anybody logs in."""
+
+    dialect: str
+    """As in ``ConnectionFacts``."""
+    signing: str
+    """The algorithm where nothing is encrypted."""
+    signing_required: bool
+    """By the server; we sign in any case."""
+    cipher: str | None
+    """None: it cannot encrypt, or is not willing to."""
+    clock_ahead_seconds: float | None
+    """As in ``ConnectionFacts``."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionFacts:
     """What was agreed with the server, for preflight and for people."""
 
@@ -165,6 +181,8 @@ class ConnectionFacts:
     """``ntlm`` or ``kerberos``."""
     max_read_bytes: int
     max_write_bytes: int
+    clock_ahead_seconds: float | None = field(default=None, compare=False)
+    """The server's clock minus ours when it negotiated; None where it does not tell its time."""
 
 
 class FileUnreadable(Exception):
