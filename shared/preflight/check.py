@@ -18,6 +18,8 @@ RESULTS = (FAIL, WARN, PASS, SKIP)
 """In the order in which they are told."""
 SETTINGS = "settings"
 """Name of the check that the settings of a component make sense."""
+CLEAN_UP = "clean-up"
+"""Name of the row that says what could not be cleared away; there is none where all could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,20 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ComponentChecks:
+    """``ValueError`` for checks of one name, and for one that comes after what does not stand before it."""
+
     component: str
     checks: tuple[Check, ...]
-    close: Callable[[], None] = lambda: None
-    """Called once when all have ended, in a thread with a limit: removes what was written, closes what was opened."""
+    close: Callable[[], object] = lambda: None
+    """Called once when all have ended or were given up, in a thread with a limit: removes what was written, closes
+    what was opened. What it raises is a warning, ``clean-up``."""
+
+    def __post_init__(self) -> None:
+        before: set[str] = set()
+        for check in self.checks:
+            if check.name in before or not before.issuperset(check.after):
+                raise ValueError(f"{self.component}: the check {check.name!r} after {check.after}, after {before}")
+            before.add(check.name)
 
 
 @dataclass(frozen=True, slots=True)

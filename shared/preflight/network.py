@@ -32,6 +32,8 @@ def name_check(host: str, *, setting: str, name: str = "name", remedy: str = "")
                 setting=setting,
             )
         addresses = sorted({str(each[4][0]) for each in found})
+        if addresses == [host]:
+            return passed(f"{host} is an address already")
         return passed(f"{host} is {', '.join(addresses[:4])}")
 
     return Check(
@@ -44,26 +46,32 @@ def name_check(host: str, *, setting: str, name: str = "name", remedy: str = "")
 
 
 def port_check(
-    host: str, port: int, *, setting: str, name: str = "port", after: tuple[str, ...] = ("name",), remedy: str = ""
+    host: str,
+    port: int,
+    *,
+    setting: str,
+    name: str = "port",
+    after: tuple[str, ...] = ("name",),
+    hint: str = "",
+    remedy: str = "",
 ) -> Check:
-    """``remedy`` where the port is closed or nothing answers."""
+    """``remedy`` where the port is closed or nothing answers; ``hint`` is put after the cause there."""
+    remedies = remedy or f"Open TCP {port} to {host} in the firewalls between, and look at the routes."
 
     def run() -> Found:
-        remedies = remedy or f"Open TCP {port} to {host} in the firewalls between, and look at the routes."
         try:
             with socket.create_connection((host, port), CONNECT_SECONDS):
                 return passed(f"{host} takes connections on TCP {port}")
         except TimeoutError:
-            return failed(
+            told = (
                 f"nothing answers on TCP {port} of {host} within {CONNECT_SECONDS:.0f} s: something on the way drops "
-                "what is sent",
-                remedies,
-                setting=setting,
+                "what is sent"
             )
         except OSError as error:
-            return failed(f"TCP {port} of {host}: {error.strerror or error}", remedies, setting=setting)
+            told = f"TCP {port} of {host}: {error.strerror or error}"
+        return failed(told + hint, remedies, setting=setting)
 
-    return Check(name, run, after=after, setting=setting)
+    return Check(name, run, after=after, silent=remedies, setting=setting)
 
 
 def https_checks(url: str, *, setting: str, prefix: str = "") -> list[Check]:

@@ -11,8 +11,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.errors import LifeboatError
-from shared.preflight.check import FAIL, RESULTS, SKIP, Check, ComponentChecks, Findings, Found, Row, failed
+from shared.errors import LifeboatError, printable
+from shared.preflight.check import (
+    CLEAN_UP,
+    FAIL,
+    RESULTS,
+    SKIP,
+    Check,
+    ComponentChecks,
+    Findings,
+    Found,
+    Row,
+    failed,
+    warned,
+)
 from shared.redaction import redacted
 
 ALL_SECONDS = 170.0
@@ -30,8 +42,7 @@ def run_checks(components: Sequence[ComponentChecks], *, limit_seconds: float = 
     """Failing rows first, then warnings, passes and what was left out; each group in the order of the checks."""
     run = _Run({(each.component, check.name): check for each in components for check in each.checks})
     run.go(time.monotonic() + limit_seconds)
-    _close(components)
-    rows = [row for key in run.checks for row in run.rows[key]]
+    rows = [row for key in run.checks for row in run.rows[key]] + _close(components)
     return sorted(rows, key=lambda row: RESULTS.index(row.result))
 
 
@@ -94,18 +105,19 @@ class _Run:
 
     def _end(self, key: Key, found: Sequence[Found], seconds: float) -> None:
         self._running.pop(key, None)
-        self.rows[key] = [
-            Row(
-                component=key[0],
-                name=each.name or key[1],
-                result=each.result,
-                seconds=seconds,
-                detail=redacted(each.detail),
-                remedy=redacted(each.remedy),
-                setting=each.setting,
-            )
-            for each in found
-        ]
+        self.rows[key] = [_row(key, each, seconds) for each in found]
+
+
+def _row(key: Key, found: Found, seconds: float) -> Row:
+    return Row(
+        component=key[0],
+        name=found.name or key[1],
+        result=found.result,
+        seconds=seconds,
+        detail=printable(redacted(found.detail)),
+        remedy=printable(redacted(found.remedy)),
+        setting=found.setting,
+    )
 
 
 def found_by(run: Callable[[], Findings]) -> list[Found]:
@@ -120,10 +132,32 @@ def found_by(run: Callable[[], Findings]) -> list[Found]:
     return [found] if isinstance(found, Found) else list(found)
 
 
-def _close(components: Sequence[ComponentChecks]) -> None:
-    threads = [threading.Thread(target=each.close, name=f"close {each.component}", daemon=True) for each in components]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + CLOSE_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+def _close(components: Sequence[ComponentChecks]) -> list[Row]:
+    """Rows of what could not be cleared away."""
+    answers: queue.SimpleQueue[tuple[str, Found | None]] = queue.SimpleQueue()
+
+    def close(each: ComponentChecks) -> None:
+        answers.put((each.component, _trouble_closing(each)))
+
+    began = time.monotonic()
+    for each in components:
+        threading.Thread(target=close, args=(each,), name=f"close {each.component}", daemon=True).start()
+    found: dict[str, Found | None] = {}
+    while len(found) < len(components):
+        try:
+            component, trouble = answers.get(timeout=max(0.0, began + CLOSE_SECONDS - time.monotonic()))
+        except queue.Empty:
+            break
+        found[component] = trouble
+    late = warned(f"no answer within {CLOSE_SECONDS:.0f} s; what preflight has written may still be there")
+    rows = [(each.component, found.get(each.component, late)) for each in components]
+    seconds = time.monotonic() - began
+    return [_row((component, CLEAN_UP), trouble, seconds) for component, trouble in rows if trouble]
+
+
+def _trouble_closing(checks: ComponentChecks) -> Found | None:
+    def run() -> list[Found]:
+        checks.close()
+        return []
+
+    return next((warned(each.detail, each.remedy, setting=each.setting) for each in found_by(run)), None)
