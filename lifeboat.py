@@ -407,6 +407,46 @@ def runbook(
     return _answer(answer, as_json)
 
 
+@app.command("agent-script")
+def agent_script(
+    tool: Annotated[str, typer.Option("--tool", help="What reads the share there: restic or lifeboat.")] = "restic",
+    path: Annotated[
+        str | None, typer.Option("--path", help="The share's folder on the file server, such as D:\\WebSites.")
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", help="When to begin, in UTC; may be given again.", metavar="HH:MM"),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Write it to this new file.", metavar="FILE")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Print a PowerShell script that has the file server itself back the share up."""
+    from shared.agent.script import agent_script as make
+    from shared.agent.script import write_script
+
+    made = make(Settings.from_environment(), tool=tool, path=path, at=at or ())
+    if output is not None:
+        write_script(made, output)
+    if not as_json:
+        for note in made.notes:
+            message(note)
+        if output is None:
+            result(made.text.rstrip("\n"))
+        else:
+            message(f"written to {output}: run it on the file server, as administrator")
+    answer = {
+        "status": "ok",
+        "reasons": [],
+        "tool": tool,
+        "path": made.path,
+        "start_times": list(made.start_times),
+        "script": made.text,
+        "output": str(output) if output else None,
+        "notes": made.notes,
+    }
+    return _answer(answer, as_json)
+
+
 @app.command()
 def check(
     read_data: Annotated[bool, typer.Option("--read-data", help="Read and open every byte of every pack.")] = False,

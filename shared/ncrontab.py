@@ -86,6 +86,8 @@ class Ncrontab:
     """When something is done."""
 
     text: str
+    minutes: frozenset[int]
+    hours: frozenset[int]
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]
@@ -96,11 +98,15 @@ class Ncrontab:
         parts = text.split()
         if len(parts) != len(_FIELDS):
             raise ValueError(f"it has {len(parts)} fields, and must have six, the seconds first")
-        *_, days, months, weekdays = (field.parse(part) for field, part in zip(_FIELDS, parts, strict=True))
-        made = cls(" ".join(parts), days, months, weekdays)
-        if not any(day <= monthrange(_A_LEAP_YEAR, month)[1] for day in days for month in months):
+        _, *rest = (field.parse(part) for field, part in zip(_FIELDS, parts, strict=True))
+        made = cls(" ".join(parts), *rest)
+        if not any(day <= monthrange(_A_LEAP_YEAR, month)[1] for day in made.days for month in made.months):
             raise ValueError("there is no such date")
         return made
+
+    def minutes_of_the_day(self) -> list[int]:
+        """At which minutes of its days it is done, counted from midnight, in order."""
+        return sorted(60 * hour + minute for hour in self.hours for minute in self.minutes)
 
     def longest_gap(self) -> timedelta:
         """The longest time between two days on which it is done, a day at least."""

@@ -43,6 +43,7 @@ KEYS = {
     },
     "show": {"status", "reasons", "point"},
     "drill": {"status", "reasons", "rto_seconds", "checks"},
+    "agent-script": {"status", "reasons", "tool", "path", "start_times", "script", "output", "notes"},
     "runbook": {"status", "reasons"},  # and with --grants "grants", else "point", "format", "runbook", "checks"
 }  # fmt: skip
 EXIT_CODES = {"complete": 0, "ok": 0, "partial": 3, "failed": 1, "damaged": 1, "late": 1}
