@@ -6,38 +6,40 @@ is tried once.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 
-from shared.errors import SourceChanged
 from shared.fileshare.sources import SourceOpener
-from shared.preflight.check import Check, ComponentChecks, Found, failed, passed, skipped, warned
+from shared.preflight.check import Check, ComponentChecks, Found, failed, passed, warned
 from shared.preflight.network import clock_found, name_check, port_check
-from shared.repository.trees import filetime_to_ns
+from shared.preflight.share_folder import folder_checks
+from shared.preflight.share_found import (
+    MOST_FOLDERS,
+    MOST_READ_BYTES,
+    RIGHT,
+    SEARCH_SECONDS,
+    URL,
+    USERNAME,
+    contents,
+    first_that_can_be_read,
+    free,
+    no_file,
+    versions_found,
+)
 from shared.settings import Settings, ShareSettings
 from shared.smb.blocked import no_connection
 from shared.smb.client import SmbClient
 from shared.smb.endpoint import SmbEndpoint
-from shared.smb.types import FileUnreadable, Listing, Negotiated
+from shared.smb.types import Listing, Negotiated
 from shared.storage.vault import Vault
 
-URL, USERNAME, PASSWORD = "LIFEBOAT_SHARE_URL", "LIFEBOAT_SHARE_USERNAME", "LIFEBOAT_SHARE_PASSWORD"
-ACL, PREVIOUS_VERSION = "LIFEBOAT_SHARE_ACL", "LIFEBOAT_SHARE_PREVIOUS_VERSION"
+PASSWORD, ACL = "LIFEBOAT_SHARE_PASSWORD", "LIFEBOAT_SHARE_ACL"
 CONNECT_SECONDS = 8.0
 """For a connection and all that is agreed on it, a login too."""
 ANSWER_SECONDS = 8.0
 """How long the file server may be silent after that."""
-SEARCH_SECONDS, MOST_FOLDERS = 8.0, 300
-"""How long, and in how many folders, a file is looked for."""
-MOST_TRIED = 5
-"""Files that are tried until one can be read."""
-MOST_READ_BYTES = 1 << 20
 
 
 def share_checks(settings: Settings) -> ComponentChecks:
@@ -46,7 +48,7 @@ def share_checks(settings: Settings) -> ComponentChecks:
     if share.adopted:
         return ComponentChecks("share", (Check("adopt", _adopted),))
     if share.folder is not None:
-        return ComponentChecks("share", tuple(_folder_checks(share, share.folder)))
+        return ComponentChecks("share", tuple(folder_checks(share, share.folder)))
     SourceOpener(share, "").describe()
     endpoint = SmbEndpoint.parse(share.url, share.username, "", setting=URL)
     return ComponentChecks("share", tuple(_SmbShare(settings, share, endpoint).checks()))
@@ -137,21 +139,24 @@ class _SmbShare:
             found = next(client.list_directories([""], security=False))
         if isinstance(found, Listing):
             folders = sum(entry.is_directory for entry in found.entries)
-            return passed(_contents(self._endpoint.url, folders, len(found.entries) - folders))
+            return passed(contents(self._endpoint.url, folders, len(found.entries) - folders))
         if found.reason == "access-denied":
             return failed(
                 f"{self._endpoint.username} may not list {self._endpoint.url}: {found.message}",
-                _RIGHT,
+                RIGHT,
                 setting=USERNAME,
             )
         return failed(f"{self._endpoint.url} cannot be listed: {found.message}", _SLOW, setting=URL)
 
     def _read(self) -> Found:
         with self._connected() as client:
-            found = _first_that_can_be_read(
-                _files(client, time.monotonic() + SEARCH_SECONDS), lambda path: self._read_one(client, path)
+            found = first_that_can_be_read(
+                _files(client, time.monotonic() + SEARCH_SECONDS),
+                lambda path: self._read_one(client, path),
+                right=RIGHT,
+                setting=USERNAME,
             )
-        return found or _no_file(self._endpoint.url)
+        return found or no_file(self._endpoint.url)
 
     def _read_one(self, client: SmbClient, path: str) -> Found:
         with client.open_stream(path, security=self._share.acl, chunk_bytes=MOST_READ_BYTES) as stream:
@@ -166,15 +171,15 @@ class _SmbShare:
 
     def _free_space(self) -> Found:
         with self._connected() as client:
-            free = client.free_space()
-        if free is None:
+            count = client.free_space()
+        if count is None:
             return warned("the file server does not say how much is free there; only a restore needs to know")
-        return _free(free)
+        return free(count)
 
     def _previous_versions(self) -> Found:
         with self._connected() as client:
             versions = client.previous_versions()
-        return _versions_found(self._share, versions)
+        return versions_found(self._share, versions)
 
     def _connected(self) -> SmbClient:
         """To be closed. The share and its path are there, and may be opened."""
@@ -193,11 +198,6 @@ class _SmbShare:
         return client
 
 
-_RIGHT = (
-    f"Give the account of {USERNAME} the right 'Read & execute' on that folder and all below it "
-    "(icacls FOLDER /grant \"ACCOUNT:(OI)(CI)(RX)\"), and 'Read' on the share itself; or make it a member of Backup "
-    "Operators on the file server."
-)
 _SLOW = "See the file server's own log, its disks and its load, and what lies between here and there."
 
 
@@ -215,131 +215,3 @@ def _files(client: SmbClient, deadline: float) -> Iterator[str]:
             )
         if time.monotonic() >= deadline:
             return
-
-
-def _first_that_can_be_read(paths: Iterator[str], read: Callable[[str], Found]) -> Found | None:
-    """None where there is no file. One that is locked or changes is told of, and the next is tried."""
-    refused = ""
-    for path in islice(paths, MOST_TRIED):
-        try:
-            found = read(path)
-        except (FileUnreadable, SourceChanged, OSError) as error:
-            refused = refused or (f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error))
-            continue
-        if not refused:
-            return found
-        return warned(
-            f"{found.detail}; but not {refused}",
-            f"What cannot be read makes a recovery point partial: {_RIGHT} What other programs keep open may be named "
-            "in LIFEBOAT_SHARE_TOLERATE.",
-            setting=USERNAME,
-        )
-    if refused:
-        return failed(f"no file that was tried can be read; the first: {refused}", _RIGHT, setting=USERNAME)
-    return None
-
-
-def _no_file(where: str) -> Found:
-    return warned(
-        f"no file that holds anything was found in {where} within {SEARCH_SECONDS:.0f} s, so none was read",
-        f"See that {URL} names the share with the content of the apps.",
-        setting=URL,
-    )
-
-
-def _contents(where: str, folders: int, files: int) -> str:
-    return f"the root of {where} has {folders:,} folders and {files:,} files"
-
-
-def _free(count: int) -> Found:
-    return passed(f"{count / 1e9:,.1f} GB are free there; a backup needs none, a restore may")
-
-
-def _versions_found(share: ShareSettings, versions: list[int]) -> Found:
-    """``versions``: FILETIMEs, newest first."""
-    told = "the share has no previous versions"
-    young = False
-    if versions:
-        newest = datetime.fromtimestamp(filetime_to_ns(versions[0]) / 1e9, UTC)
-        age = (datetime.now(UTC) - newest).total_seconds()
-        young = age <= share.previous_version_max_age_seconds
-        told = f"the share has {len(versions)} previous versions, the newest of {newest:%Y-%m-%d %H:%M} UTC"
-    if share.previous_version == "off":
-        return (passed if versions else skipped)(f"{told}; none is asked for ({PREVIOUS_VERSION} is off)")
-    if young:
-        return passed(f"{told}, which is what is read")
-    if versions:
-        told += f", and LIFEBOAT_SHARE_PREVIOUS_VERSION_MAX_AGE allows {share.previous_version_max_age_seconds:,} s"
-    remedy = (
-        "Make shadow copies of the volume, or make them more often ('vssadmin create shadow /for=D:' in a scheduled "
-        "task, or Configure Shadow Copies)"
-    )
-    if share.previous_version == "require":
-        return failed(
-            f"{told}; one is required",
-            f"{remedy}, raise LIFEBOAT_SHARE_PREVIOUS_VERSION_MAX_AGE, or set {PREVIOUS_VERSION} to 'newest'.",
-            setting=PREVIOUS_VERSION,
-        )
-    return warned(
-        f"{told}; so the live share is read, where files may be open",
-        f"{remedy}, or set {PREVIOUS_VERSION} to 'off'.",
-        setting=PREVIOUS_VERSION,
-    )
-
-
-# --- a folder of this machine ---
-
-
-def _folder_checks(share: ShareSettings, folder: Path) -> Iterator[Check]:
-    silent = "What the folder lies on does not answer: see the mount."
-    checks: dict[str, Callable[[], Found]] = {
-        "folder": lambda: _folder_there(folder),
-        "list": lambda: _listed(folder),
-        "read": lambda: _read_from(folder),
-        "free-space": lambda: _free(shutil.disk_usage(folder).free),
-    }
-    if share.previous_version != "off":
-        checks["previous-versions"] = lambda: _versions_found(share, [])
-    before: tuple[str, ...] = ()
-    for name, run in checks.items():
-        yield Check(name, run, after=before, silent=silent, setting=URL)
-        before = ("folder",)
-
-
-def _folder_there(folder: Path) -> Found:
-    if folder.is_dir():
-        return passed(f"{folder} is a folder")
-    return failed(
-        f"{folder} {'is no folder' if folder.exists() else 'does not exist'}",
-        f"Set {URL} to a folder that is there; see that it is mounted.",
-        setting=URL,
-    )
-
-
-def _listed(folder: Path) -> Found:
-    try:
-        with os.scandir(folder) as entries:
-            kinds = [entry.is_dir(follow_symlinks=False) for entry in entries]
-    except OSError as error:
-        return failed(f"{folder} cannot be listed: {error.strerror}", _OWN_RIGHT, setting=URL)
-    return passed(_contents(str(folder), sum(kinds), len(kinds) - sum(kinds)))
-
-
-_OWN_RIGHT = "Give the user that Lifeboat runs as the right to read the folder and all below it."
-
-
-def _read_from(folder: Path) -> Found:
-    def files() -> Iterator[str]:
-        deadline = time.monotonic() + SEARCH_SECONDS
-        for inside, _, names in islice(os.walk(folder), MOST_FOLDERS):
-            for path in (os.path.join(inside, name) for name in names):
-                if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path):
-                    yield path
-            if time.monotonic() >= deadline:
-                return
-
-    def read(path: str) -> Found:
-        with Path(path).open("rb") as file:
-            return passed(f"{len(file.read(MOST_READ_BYTES)):,} bytes of {path} were read")
-
-    return _first_that_can_be_read(files(), read) or _no_file(str(folder))

@@ -131,10 +131,13 @@ class SmbClient:
             raise SourceLoginRefused(
                 f"{what} cannot be opened by {self.endpoint.username}: {found.message}",
                 setting=f"{self._prefix}_USERNAME",
-                remedy=f"give the user of {self._prefix}_USERNAME the right to read the folder",
+                remedy=f"give the user of {self._prefix}_USERNAME the right 'Read & execute' on the folder and all below "
+                "it",
             )
         raise SourceNotFound(
-            f"{what} cannot be opened: {found.message}", setting=url, remedy=f"check the path in {url}"
+            f"{what} does not exist" if found.reason == "vanished" else f"{what} cannot be opened: {found.message}",
+            setting=url,
+            remedy=f"check the path in {url}",
         )
 
     def close(self) -> None:
