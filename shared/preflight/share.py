@@ -126,7 +126,7 @@ class _SmbShare:
             with Vault(self._settings.vault()) as vault:
                 password = vault.secret("share-password", setting=PASSWORD)
         self._endpoint = replace(self._endpoint, password=password)
-        return passed(f"the password of {self._endpoint.username} is {whence}")
+        return passed(f"the password of {self._endpoint.username} is in {whence}")
 
     def _login(self) -> Found:
         from shared.smb.handshake import authenticate

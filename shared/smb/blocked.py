@@ -35,14 +35,19 @@ def no_connection(
             "If TCP 445 is open in the firewalls between, it is the platform. Ways out: (1) another port: let a load-"
             f"balancer rule, or 'netsh interface portproxy' on or before the file server, take 4445 to 445 and set "
             f"{setting} to smb://{server}:4445/share; (2) run the same code as Functions on Container Apps, which have "
-            f"no such block; (3) have the share backed up from nearby (LIFEBOAT_SHARE_MODE=adopt). {PAGE} has the "
-            "commands.",
+            f"no such block; (3) {_nearer(setting)}. {PAGE} has the commands.",
         )
     return NoConnection(
         "",
         f"Check server and port in {setting}, that the file server is up, and that the firewalls and routes between "
         f"let TCP {port} through from here.",
     )
+
+
+def _nearer(setting: str) -> str:
+    if setting.startswith("LIFEBOAT_SQL"):
+        return "let SQL Server write to blobs, which needs no file server (LIFEBOAT_SQL_MODE=url)"
+    return "have the share backed up from nearby (LIFEBOAT_SHARE_MODE=adopt)"
 
 
 def in_function_app(environment: Mapping[str, str]) -> bool:

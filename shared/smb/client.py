@@ -131,8 +131,8 @@ class SmbClient:
             raise SourceLoginRefused(
                 f"{what} cannot be opened by {self.endpoint.username}: {found.message}",
                 setting=f"{self._prefix}_USERNAME",
-                remedy=f"give the user of {self._prefix}_USERNAME the right 'Read & execute' on the folder and all below "
-                "it",
+                remedy=f"give the user of {self._prefix}_USERNAME the right 'Read & execute' on the folder and all "
+                "below it",
             )
         raise SourceNotFound(
             f"{what} does not exist" if found.reason == "vanished" else f"{what} cannot be opened: {found.message}",

@@ -285,12 +285,10 @@ class _Attempt:
         where = self._endpoint
         failure = error.__cause__ if isinstance(error, ValueError) else None
         status = _status(error)
-        hint, remedy = (
-            "",
-            (
-                "See whether something else than a file server answers there, or a proxy, firewall or load balancer "
-                f"in between breaks in; check server and port in {self._url}."
-            ),
+        hint = ""
+        remedy = (
+            "See whether something else than a file server answers there, or a proxy, firewall or load balancer in "
+            f"between breaks in; check server and port in {self._url}."
         )
         if isinstance(failure, socket.gaierror):
             cause = f"the name does not resolve: {failure.strerror}"
@@ -302,8 +300,10 @@ class _Attempt:
             cause = connection.trouble
         elif status is not None:
             cause = f"it answers {ntstatus.message(status)}"
+        elif isinstance(error, OSError):
+            cause = _says(error, connection.timeout_seconds)
         else:
-            cause = "its answer cannot be understood" if isinstance(error, SMBException) else _or_its_type(error)
+            cause = f"its answer cannot be understood: {_or_its_type(error)}"
         return SourceUnreachable(
             f"the file server {self._where} cannot be reached: {cause}{hint}", setting=self._url, remedy=remedy
         )

@@ -134,6 +134,15 @@ class Samba:
                 continue
         process.wait(5)
 
+    def administer(self, tool: str, *arguments: str) -> None:
+        """Run one of Samba's own tools (``pdbedit``, ``net``) on this Samba; logins that come later see what it did.
+        The one user is called ``root`` there."""
+        done = subprocess.run(
+            [_tool(tool), "-s", str(self._conf), *arguments], capture_output=True, timeout=30, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{tool} {arguments}: {(done.stdout + done.stderr).decode(errors='replace')}")
+
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from shared.errors import SourceError, SourceLoginRefused, SourceNotFound, SourceUnreachable
 from shared.smb.client import SmbClient
 from shared.smb.endpoint import SmbEndpoint
+from shared.smb.handshake import authenticate
 from tests.integration.smb.conftest import Place
 from tests.integration.smb.helpers import walk
-from tests.standins.samba import PASSWORD, USERNAME
+from tests.standins.samba import PASSWORD, USERNAME, Samba
 
 
 def refusal(client: SmbClient, kind: type[SourceError]) -> SourceError:
@@ -69,18 +70,129 @@ def test_a_folder_that_the_user_may_not_open(place: Place) -> None:
     assert error.setting == "LIFEBOAT_SHARE_USERNAME"
 
 
-def test_no_server_at_the_port() -> None:
+@dataclass(frozen=True)
+class Account:
+    """An account that may not log in: what an administrator did to it, and what is told of it."""
+
+    done: tuple[tuple[str, ...], ...]
+    told: str
+    setting: str
+    remedy: str
+    configuration: tuple[str, ...] = ()
+
+
+ACCOUNTS = {
+    "disabled": Account(
+        (("pdbedit", "-u", "root", "-r", "-c", "[D]"),),
+        "the account is disabled (STATUS_ACCOUNT_DISABLED)", "USERNAME", "Enable the account",
+    ),
+    "locked": Account(
+        (("pdbedit", "-u", "root", "-r", "-c", "[L]"),),
+        "the account is locked out (STATUS_ACCOUNT_LOCKED_OUT)", "USERNAME", "Unlock the account",
+    ),
+    "expired": Account(
+        (("pdbedit", "-u", "root", "-r", "-K", "1"),),
+        "the account has expired (STATUS_ACCOUNT_EXPIRED)", "USERNAME", "Move the date",
+    ),
+    "password expired": Account(
+        (("pdbedit", "-P", "maximum password age", "-C", "1"),),
+        "the password has expired (STATUS_PASSWORD_EXPIRED)", "PASSWORD", "a new password",
+    ),
+    "password must change": Account(
+        (("net", "sam", "set", "pwdmustchangenow", "root", "yes"),),
+        "the password must be changed first (STATUS_PASSWORD_MUST_CHANGE)", "PASSWORD", "at next logon",
+    ),
+    "other workstations": Account(
+        (("net", "sam", "set", "workstations", "root", "ELSEWHERE"),),
+        "the account may not log in from this computer (STATUS_INVALID_WORKSTATION)", "USERNAME", "every workstation",
+    ),
+    "without NTLM": Account(
+        (), "NTLM is forbidden here; Kerberos is needed (STATUS_NTLM_BLOCKED)", "USERNAME", "user@REALM",
+        ("ntlm auth = disabled",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ACCOUNTS)
+def test_an_account_that_may_not_log_in_has_a_message_and_a_remedy_of_its_own(state: str) -> None:
+    account = ACCOUNTS[state]
+    with Samba("signing-only", extra=account.configuration) as samba:
+        for tool, *arguments in account.done:
+            samba.administer(tool, *arguments)
+        endpoint = SmbEndpoint.parse(samba.url(), USERNAME, PASSWORD)
+        if state == "password expired":  # it lasts for a second, which may not be over
+            let_in_until_refused(endpoint)
+        error = refusal(SmbClient(endpoint), SourceLoginRefused)
+    assert account.told in str(error)
+    assert error.setting == f"LIFEBOAT_SHARE_{account.setting}"
+    assert account.remedy in error.remedy
+    assert "LIFEBOAT_SHARE_USERNAME" in error.remedy
+
+
+def let_in_until_refused(endpoint: SmbEndpoint) -> None:
+    while True:
+        try:
+            authenticate(endpoint, timeout_seconds=10, settings_prefix="LIFEBOAT_SHARE")
+        except SourceLoginRefused:
+            return
+
+
+def test_a_share_that_the_user_may_not_open_at_all() -> None:
+    with Samba("signing-only", extra=("valid users = nobody",)) as samba:
+        endpoint = SmbEndpoint.parse(samba.url(), USERNAME, PASSWORD)
+        error = refusal(SmbClient(endpoint), SourceLoginRefused)
+    assert error.setting == "LIFEBOAT_SHARE_USERNAME"
+    assert "the share data on" in str(error)
+    assert "STATUS_ACCESS_DENIED" in str(error)
+    assert "share permissions" in error.remedy
+
+
+@contextmanager
+def closed_port(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """A port that is taken, and at which nobody listens: connections are refused."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"smb://127.0.0.1:{taken.getsockname()[1]}/data"
-        error = refusal(SmbClient(SmbEndpoint.parse(url, "u", "p")), SourceUnreachable)
+        taken.bind((address, port))
+        yield taken.getsockname()[1]
+
+
+def test_no_server_at_the_port() -> None:
+    with closed_port() as port:
+        error = refusal(SmbClient(SmbEndpoint.parse(f"smb://127.0.0.1:{port}/data", "u", "p")), SourceUnreachable)
     assert error.setting == "LIFEBOAT_SHARE_URL"
     assert "refused" in str(error)
+    assert f"TCP {port}" in error.remedy
+
+
+@pytest.mark.parametrize("prefix", ["LIFEBOAT_SHARE", "LIFEBOAT_SQL_DISK"])
+def test_port_445_that_is_closed_from_within_a_function_app_names_the_ways_out(
+    clean_environment: pytest.MonkeyPatch, prefix: str
+) -> None:
+    address = "127.77.0.1"  # loopback too, and no file server of this machine
+    client = SmbClient(SmbEndpoint.parse(f"smb://{address}/data", "u", "p"), settings_prefix=prefix)
+    with closed_port(address, 445):
+        outside = refusal(client, SourceUnreachable)
+        clean_environment.setenv("WEBSITE_SKU", "FlexConsumption")
+        inside = refusal(client, SourceUnreachable)
+    assert "Azure" not in f"{outside}{outside.remedy}"
+    assert "Azure may block outgoing port 445" in str(inside)
+    for way_out in ("netsh interface portproxy", f"smb://{address}:4445/", f"{prefix}_URL", "Container Apps"):
+        assert way_out in inside.remedy
+
+
+def test_a_function_app_says_nothing_of_port_445_where_another_port_is_closed(
+    clean_environment: pytest.MonkeyPatch,
+) -> None:
+    clean_environment.setenv("WEBSITE_SKU", "FlexConsumption")
+    with closed_port() as port:
+        error = refusal(SmbClient(SmbEndpoint.parse(f"smb://127.0.0.1:{port}/data", "u", "p")), SourceUnreachable)
+    assert "445" not in f"{error}{error.remedy}".replace(str(port), "")
 
 
 def test_an_unknown_server_name() -> None:
     error = refusal(SmbClient(SmbEndpoint.parse("smb://no-such-server.invalid/data", "u", "p")), SourceUnreachable)
     assert "no-such-server.invalid" in str(error)
+    assert "does not resolve" in str(error)
+    assert "DNS" in error.remedy
 
 
 @contextmanager
@@ -106,26 +218,30 @@ def server_that_says(answer: bytes | None) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "told"),
     [
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        b"\0\0\0\x10" + b"no SMB at all!!!",
-        b"\0\0\0\0",
-        b"\0\0\0\x48" + b"\xfeSMB" + bytes(68),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n<html>", "speaks HTTP"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "speaks SSH"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "speaks TLS"),
+        (b"\0\0\0\x10" + b"no SMB at all!!!", "speaks another protocol"),
+        (b"\0\0\0\x24" + b"\xffSMB" + bytes(32), "speaks SMB 1"),
+        (b"\0\0\0\0", "speaks another protocol"),
+        (b"\0\0\0\x48" + b"\xfeSMB" + bytes(68), "cannot be understood"),
     ],
 )
-def test_a_server_of_another_kind(answer: bytes) -> None:
+def test_a_server_of_another_kind(answer: bytes, told: str) -> None:
     with server_that_says(answer) as port:
         endpoint = SmbEndpoint.parse(f"smb://127.0.0.1:{port}/data", "u", "p")
-        refusal(SmbClient(endpoint, connect_timeout_seconds=2), SourceUnreachable)
+        error = refusal(SmbClient(endpoint, connect_timeout_seconds=2), SourceUnreachable)
+    assert told in str(error)
+    assert "something else than a file server" in error.remedy
 
 
 def test_a_server_that_accepts_and_says_nothing() -> None:
-    began = time.monotonic()
     with server_that_says(None) as port:
         endpoint = SmbEndpoint.parse(f"smb://127.0.0.1:{port}/data", "u", "p")
-        refusal(SmbClient(endpoint, connect_timeout_seconds=0.5), SourceUnreachable)
-    assert time.monotonic() - began < 20
+        error = refusal(SmbClient(endpoint, connect_timeout_seconds=0.5), SourceUnreachable)
+    assert "no answer within 0.5 s" in str(error)
 
 
 @pytest.mark.parametrize("name", [USERNAME, f"LIFEBOAT\\{USERNAME}"])
