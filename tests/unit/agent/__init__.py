@@ -1,0 +1,1 @@
+"""Tests of the script that the file server runs, without a Windows machine."""
