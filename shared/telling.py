@@ -266,10 +266,20 @@ def preflight(found: Preflight) -> None:
     if not found.rows:
         result("There is nothing to look at.")
         return
+    left_out: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.left_out:
+            left_out.setdefault(row.component, []).append(row.name)
     _table(
         ("result", "component", "check", "took", "what was found"),
-        [(row.result.upper(), row.component, row.name, duration_text(row.seconds), _found(row)) for row in found.rows],
+        [
+            (row.result.upper(), row.component, row.name, duration_text(row.seconds), _found(row))
+            for row in found.rows
+            if not row.left_out
+        ],
     )
+    for component, names in left_out.items():
+        result(f"not looked at in {component}, since what comes before has not passed: {', '.join(names)}")
     counts = ", ".join(f"{count} {name}" for name, count in Counter(row.result for row in found.rows).items())
     result(f"preflight: {found.status} ({counts})")
 

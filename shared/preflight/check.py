@@ -18,6 +18,8 @@ RESULTS = (FAIL, WARN, PASS, SKIP)
 """In the order in which they are told."""
 SETTINGS = "settings"
 """Name of the check that the settings of a component make sense."""
+LEFT_OUT = "not looked at"
+"""What the detail of a check begins with that comes after one which has not passed."""
 CLEAN_UP = "clean-up"
 """Name of the row that says what could not be cleared away; there is none where all could."""
 
@@ -83,6 +85,11 @@ class Row:
     detail: str
     remedy: str = ""
     setting: str | None = None
+
+    @property
+    def left_out(self) -> bool:
+        """It was not looked at, since a check before it has not passed."""
+        return self.result == SKIP and self.detail.startswith(LEFT_OUT)
 
     def to_json(self) -> Json:
         return {

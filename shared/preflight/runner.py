@@ -15,6 +15,7 @@ from shared.errors import LifeboatError, printable
 from shared.preflight.check import (
     CLEAN_UP,
     FAIL,
+    LEFT_OUT,
     RESULTS,
     SKIP,
     Check,
@@ -70,7 +71,7 @@ class _Run:
             done = [rows for rows in before if rows is not None]
             missed = next((row for rows in done for row in rows if row.result in (FAIL, SKIP)), None)
             if missed is not None:
-                self._end(key, [Found(SKIP, f"not looked at, since '{missed.name}' has not passed")], 0.0)
+                self._end(key, [Found(SKIP, f"{LEFT_OUT}, since '{missed.name}' has not passed")], 0.0)
                 left_out = True
             elif len(done) == len(before):
                 self._running[key] = time.monotonic()
