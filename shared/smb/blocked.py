@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-BLOCKED_PORT = 445
+from shared.smb.endpoint import SMB_PORT
+
 PAGE = "docs/reaching-the-stamp.md"
 _FUNCTION_APP = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME", "WEBSITE_SKU", "LEGION_SERVICE_HOST")
 """What the platform sets, each on some plans only: Flex Consumption has no instance id. ``func start`` sets none."""
@@ -29,7 +30,7 @@ def no_connection(
     server: str, port: int, *, setting: str, environment: Mapping[str, str] | None = None
 ) -> NoConnection:
     """Of a connection to ``server`` that was refused or timed out. ``setting``: the one that holds the share's URL."""
-    if port == BLOCKED_PORT and in_function_app(os.environ if environment is None else environment):
+    if port == SMB_PORT and in_function_app(os.environ if environment is None else environment):
         return NoConnection(
             "; this runs in a function app, and Azure may block outgoing port 445 there, whatever the firewalls say",
             "If TCP 445 is open in the firewalls between, it is the platform. Ways out: (1) another port: let a load-"

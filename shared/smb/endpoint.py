@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from shared.errors import SettingsError
 
+SMB_PORT = 445
 _FORM = "smb://server[:port]/share[/path]"
 
 
@@ -44,7 +45,7 @@ class SmbEndpoint:
         share, *folders = [unquote(part) for part in parts.path.split("/") if part]
         return cls(
             server=parts.hostname or "",
-            port=parts.port or 445,
+            port=parts.port or SMB_PORT,
             share=share,
             path="/".join(folders),
             username=username,
@@ -55,7 +56,7 @@ class SmbEndpoint:
     def url(self) -> str:
         """The endpoint for people: no credentials, nothing escaped."""
         host = f"[{self.server}]" if ":" in self.server else self.server
-        where = host if self.port == 445 else f"{host}:{self.port}"
+        where = host if self.port == SMB_PORT else f"{host}:{self.port}"
         return f"smb://{where}/{self.share}" + (f"/{self.path}" if self.path else "")
 
 
@@ -65,6 +66,14 @@ def unc_path(url: str) -> str | None:
         return None
     parts = urlsplit(_tidy(url))
     return "\\\\" + "\\".join([parts.hostname or "", *(unquote(part) for part in parts.path.split("/") if part)])
+
+
+def server_and_port(url: str) -> tuple[str, int] | None:
+    """Of an ``smb://`` URL, the server in lower case; None for other URLs."""
+    if _what_is_wrong(url) is not None:
+        return None
+    parts = urlsplit(_tidy(url))
+    return (parts.hostname or "").lower(), parts.port or SMB_PORT
 
 
 def _tidy(url: str) -> str:

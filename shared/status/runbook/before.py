@@ -61,8 +61,8 @@ def _machine(facts: Facts) -> Step:
     return step(
         "A machine with Lifeboat",
         f"Any machine with Python 3.11 or later{driver} that reaches the vault, the SQL server (1433) and the file "
-        "server (445). In Lifeboat's folder: `pip install -r requirements.txt`, `az login`, and these, which are all "
-        "that a restore needs:",
+        f"server ({facts.share_port}). In Lifeboat's folder: `pip install -r requirements.txt`, `az login`, and these, "
+        "which are all that a restore needs:",
         block(_settings(facts), "powershell"),
         *(_certificate_words(facts) if facts.chains else ()),
         works=f"`python lifeboat.py runbook --point {facts.id}` prints this page, its checks run anew.",

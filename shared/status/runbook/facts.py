@@ -21,7 +21,7 @@ from shared.recovery_point.databases import readable_sets
 from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.restore_databases import choose_chains
 from shared.settings import Settings
-from shared.smb.endpoint import unc_path
+from shared.smb.endpoint import SMB_PORT, server_and_port, unc_path
 
 Json = dict[str, Any]
 
@@ -81,6 +81,12 @@ class Facts:
     def share_unc(self) -> str | None:
         found = self.point.source.get("share_unc") or (unc_path(self.share_url) if self.share_url else None)
         return str(found) if found else None
+
+    @property
+    def share_port(self) -> int:
+        """At which Lifeboat reaches the file server; controllers and people use 445."""
+        found = server_and_port(self.share_url or "")
+        return found[1] if found else SMB_PORT
 
     @property
     def share_name(self) -> str:
@@ -185,7 +191,10 @@ class Facts:
         configured = self.setting("SHARE_URL")
         if not host or not path or host == "localhost":  # a folder of the machine that made the backup
             return configured if configured and not configured.lower().startswith("smb:") else None
-        return f"smb://{host}/{quote(str(path).strip('/'))}"
+        server, port = server_and_port(configured or "") or ("", SMB_PORT)
+        same_server = server == str(host).lower() and port != SMB_PORT
+        where = f"{host}:{port}" if same_server else host
+        return f"smb://{where}/{quote(str(path).strip('/'))}"
 
 
 def collect(catalog: Catalog, point: RecoveryPoint, settings: Settings) -> Facts:

@@ -149,7 +149,7 @@ def _parts(facts: Facts) -> list[Part]:
             "File server that is restored to",
             facts.has_share,
             "LIFEBOAT_SHARE_URL",
-            "the share can be opened from this machine (port 445) by whoever restores",
+            f"the share can be opened from this machine (port {facts.share_port}) by whoever restores",
             _share_target,
         ),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import quote as escape
 
+from shared.smb.endpoint import SMB_PORT
 from shared.status.markdown import block, code, plain
 from shared.status.runbook.commands import asked, lifeboat, placeholder, quote, text, variable
 from shared.status.runbook.document import Section, Step, section, step, warning
@@ -76,8 +77,27 @@ def _prepare(facts: Facts) -> Step:
             ],
             "powershell",
         ),
+        *_other_port(facts),
         works="`icacls $folder` shows these four and nothing inherited, and the share can be opened from another "
         "machine (port 445).",
+    )
+
+
+def _other_port(facts: Facts) -> Iterator[str]:
+    port = facts.share_port
+    if port == SMB_PORT:
+        return
+    yield (
+        f"Lifeboat reaches this file server at port {port}, since 445 is closed to it. Where that port was made on the "
+        "file server, make it again; where a load balancer has it, let its rule lead to the new server:"
+    )
+    yield block(
+        [
+            f"netsh interface portproxy add v4tov4 listenport={port} connectport=445 connectaddress=127.0.0.1",
+            f"New-NetFirewallRule -DisplayName 'SMB at {port}' -Direction Inbound -Protocol TCP -LocalPort {port} "
+            "-Action Allow",
+        ],
+        "powershell",
     )
 
 
@@ -85,7 +105,8 @@ def _restore(facts: Facts) -> Step:
     url = facts.share_url
     inside = [part for part in (facts.share_unc or "").split("\\") if part][1:] or [facts.share_name]
     path = "".join(f"/{escape(part)}" for part in inside)
-    elsewhere = f"smb://<new file server>{path}"
+    port = "" if facts.share_port == SMB_PORT else f":{facts.share_port}"
+    elsewhere = f"smb://<new file server>{port}{path}"
     lines = [lifeboat("restore share", "--point", facts.id, "--to", text(elsewhere))]
     body = ["To a file server of another name:", block(lines, "powershell")]
     if url and url.lower().startswith("smb:"):

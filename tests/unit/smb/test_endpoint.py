@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import SettingsError
-from shared.smb.endpoint import SmbEndpoint
+from shared.smb.endpoint import SmbEndpoint, server_and_port
 
 NAMES = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\"), min_size=1, max_size=20
@@ -87,3 +87,19 @@ def test_importing_the_client_does_not_import_smbprotocol() -> None:
     heavy = "name.split('.')[0] in ('smbprotocol', 'spnego')"
     code = f"import sys, shared.smb.client; sys.exit(any({heavy} for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("smb://FS01/WebSites", ("fs01", 445)),
+        ("smb://fs01:4445/WebSites/a", ("fs01", 4445)),
+        ("smb://[fd00::1]:4445/WebSites", ("fd00::1", 4445)),
+        ("file:///srv/share", None),
+        ("smb://fs01:port/WebSites", None),
+        ("smb://[fd00/WebSites", None),
+        ("", None),
+    ],
+)
+def test_server_and_port_of_what_a_record_may_hold(url: str, found: tuple[str, int] | None) -> None:
+    assert server_and_port(url) == found

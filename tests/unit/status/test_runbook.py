@@ -457,6 +457,26 @@ def test_a_folder_inside_a_share_is_restored_into_that_share() -> None:
     assert f"'{SNAPSHOT}:/web sites'" in text
 
 
+def test_a_file_server_at_another_port_is_reached_there_again() -> None:
+    made = point(source=source(share="smb://fs01:4445/WebSites", share_unc="\\\\fs01\\WebSites"))
+    text = section(written(made), 4)
+
+    assert "--to 'smb://<new file server>:4445/WebSites'" in text
+    assert "--to smb://fs01:4445/WebSites" in text
+    assert "netsh interface portproxy add v4tov4 listenport=4445 connectport=445" in text
+    assert "file server (4445)" in machine(made)
+    assert "portproxy" not in section(written(), 4)
+
+
+def test_an_older_record_without_a_port_is_given_the_port_of_the_same_server() -> None:
+    older = point(source={})
+    now = {"LIFEBOAT_SHARE_URL": "smb://SOFS01.appservice.local:4445/WebSites"}
+
+    assert facts(older, settings=SETTINGS | now).share_url == "smb://sofs01.appservice.local:4445/WebSites"
+    other = {"LIFEBOAT_SHARE_URL": "smb://other:4445/WebSites"}
+    assert facts(older, settings=SETTINGS | other).share_url == "smb://sofs01.appservice.local/WebSites"
+
+
 def test_a_point_without_a_share_says_what_can_be_done_instead() -> None:
     text = written(point({"databases": databases(), "secrets": secrets()}))
 
