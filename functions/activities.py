@@ -13,6 +13,7 @@ STEPS = (
     "plan_share",
     "back_up_shard",
     "join_share",
+    "adopt_share",
     "back_up_database",
     "look_at_secrets",
     "diagnose",

@@ -4,6 +4,8 @@ setting is read here: the engine runs it again from the start whenever something
     begin -> databases, and beside them plan -> shards -> join -> logs to the share's moment -> secrets -> record
           -> verify
 
+Where somebody else backs the share up, one step that adopts takes the place of plan, shards and join.
+
 What came to nothing is diagnosed before the record. At most ``window`` steps run at once. A step says what went wrong
 as a value; what may succeed later is tried again after a pause that doubles. The lock is refreshed here and nowhere
 else. Cancelling is an event: nothing new is begun then, steps that run notice a flag in the vault, and the lock is
@@ -129,6 +131,9 @@ class RecoveryPointRun:
     def _share(self, *, fingerprints: bool = True) -> list[_Step]:
         if "share" not in self.begun["requested"]:
             return []
+        if self.begun.get("adopts_share"):
+            arguments = {"allow_shrink": self.order["request"]["allow_shrink"]}
+            return [_Step("adopt_share", arguments, lambda result: self._part("share", result))]
         arguments = {"shards": self.order["shards"], "fingerprints": fingerprints}
         return [_Step("plan_share", arguments, self._planned)]
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import Damaged, UsageError, printable
+from shared.errors import Damaged, printable
 from shared.fileshare.channel import Channel
 from shared.fileshare.patterns import Files, Patterns
 from shared.fileshare.shard import Progress
@@ -368,18 +368,3 @@ def _ranges(
         group.append(each)
     if group:
         yield group
-
-
-def share_folder(reader: BlobReader, tree: str, name: str | None) -> Node:
-    """The node of the share's own folder at the top of a snapshot: the one called ``name``, or the only one."""
-    folders = [node for node in reader.nodes(tree) if node.kind == "dir"]
-    for node in folders:
-        if name is not None and node.name == name.encode("utf-8", "surrogatepass"):
-            return node
-    if len(folders) == 1:
-        return folders[0]
-    names = ", ".join(sorted(node.name.decode("utf-8", "replace") for node in folders))
-    raise UsageError(
-        f"the snapshot holds several folders at its top ({names}), and none is called {name}",
-        remedy="Restore it with stock restic.",
-    )

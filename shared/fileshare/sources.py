@@ -15,6 +15,16 @@ from shared.settings import ShareSettings
 from shared.smb.endpoint import SmbEndpoint
 
 _SETTING = "LIFEBOAT_SHARE_URL"
+_NOBODY = "nobody"
+"""Where somebody else reads the share, and it is only named."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareIdentity:
+    hostname: str
+    path: str
+    name: str
+    """Of its folder in snapshots that Lifeboat makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +43,17 @@ class SourceOpener:
 
     def describe(self) -> tuple[str, tuple[str, ...]]:
         """Host name and paths that this share's snapshots carry."""
-        source = self.open()
+        source = self.identity()
         return source.hostname, (source.path,)
+
+    def identity(self) -> ShareIdentity:
+        """Which share it is. Nothing is looked at: somebody else may be the one who reads it."""
+        folder = self.settings.folder
+        if folder is None:
+            source = self._smb(None)
+            return ShareIdentity(source.hostname, source.path, source.name)
+        absolute = folder.absolute()
+        return ShareIdentity("localhost", absolute.as_posix(), absolute.name or "root")
 
     def choose_previous_version(self) -> int | None:
         """The previous version (FILETIME) to be read as LIFEBOAT_SHARE_PREVIOUS_VERSION says; None: the live share.
@@ -67,5 +86,6 @@ class SourceOpener:
                 remedy="Write it as smb://server[:port]/share[/path] or file:///folder.",
                 setting=_SETTING,
             )
-        endpoint = SmbEndpoint.parse(url, self.settings.username, self.password, setting=_SETTING)
+        username = self.settings.username or (_NOBODY if self.settings.adopted else "")
+        endpoint = SmbEndpoint.parse(url, username, self.password, setting=_SETTING)
         return SmbSource(endpoint, acl=self.settings.acl, previous_version=previous_version)

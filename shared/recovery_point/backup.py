@@ -17,6 +17,7 @@ from shared.databases.progress import Progress as DatabasesProgress
 from shared.errors import Cancelled, RepositoryLocked, SourceError
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import SourceOpener
+from shared.recovery_point.adopted_share import AdoptedShare, adopted_share
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.diagnosis import Diagnose, diagnose_all
 from shared.recovery_point.opening import open_for_backup, open_share
@@ -24,7 +25,7 @@ from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.recording import make_record, tell
 from shared.recovery_point.run_verification import verify_run
 from shared.recovery_point.scope import BackupRequest, refuse_unknown, scope_of
-from shared.recovery_point.share import ScanAhead, ShareComponent
+from shared.recovery_point.share import History, ScanAhead, ShareComponent
 from shared.recovery_point.verifications import Verification
 from shared.repository.locks import HeldLock
 from shared.repository.repository import Repository
@@ -62,7 +63,7 @@ class Backup:
         now = datetime.now(UTC)
         with Vault(self.settings.vault()) as vault, ExitStack() as closing:
             opener = open_share(vault, share) if share else None
-            ahead = self._scan_ahead(opener, closing) if opener else None
+            ahead = self._scan_ahead(opener, closing) if opener and not opener.settings.adopted else None
             catalog = Catalog(vault.records)
             refuse_unknown(catalog, self.request)
             repository, history = open_for_backup(vault, catalog, new_repository=self.request.new_repository)
@@ -75,21 +76,7 @@ class Backup:
                     self.check()
                     lock.check()
 
-                component = (
-                    ShareComponent(
-                        settings=share,
-                        repository=repository,
-                        history=history,
-                        opener=opener,
-                        progress=self.progress,
-                        check=check,
-                        allow_shrink=self.request.allow_shrink,
-                        workers=self.request.workers,
-                        ahead=ahead,
-                    )
-                    if share and opener
-                    else None
-                )
+                component = self._share(opener, repository, history, check, ahead) if opener else None
                 secrets = self._secrets(vault, catalog, scope.requested)
                 held = secrets.held_certificates if secrets else frozenset()
                 with self._databases(sql, vault, repository, check, held) as databases:
@@ -114,6 +101,30 @@ class Backup:
             tell(point)
             self.verification = verify_run(vault, point.point, lambda: repository, is_listed=True)
         return point
+
+    def _share(
+        self,
+        opener: SourceOpener,
+        repository: Repository,
+        history: History,
+        check: Callable[[], None],
+        ahead: ScanAhead | None,
+    ) -> ShareComponent | AdoptedShare:
+        if opener.settings.adopted:
+            return adopted_share(
+                opener, repository, history, check, progress=self.progress, allow_shrink=self.request.allow_shrink
+            )
+        return ShareComponent(
+            settings=opener.settings,
+            repository=repository,
+            history=history,
+            opener=opener,
+            progress=self.progress,
+            check=check,
+            allow_shrink=self.request.allow_shrink,
+            workers=self.request.workers,
+            ahead=ahead,
+        )
 
     @contextmanager
     def _databases(
@@ -174,7 +185,7 @@ class Backup:
     def _components(
         self,
         requested: Sequence[str],
-        share: ShareComponent | None,
+        share: ShareComponent | AdoptedShare | None,
         databases: _Beside | None,
         secrets: SecretsComponent | None,
     ) -> tuple[dict[str, Json], list[Json]]:

@@ -33,9 +33,10 @@ def open_for_backup(vault: Vault, catalog: Catalog, *, new_repository: bool) -> 
 
 
 def open_share(vault: Vault, share: ShareSettings) -> SourceOpener:
-    """``SettingsError`` for a URL that is none, or a password that is nowhere: before anything is written."""
+    """``SettingsError`` for a URL that is none, or a password that is nowhere: before anything is written. Where
+    somebody else reads the share, none is needed."""
     password = share.password or ""
-    if share.folder is None and not password:
+    if share.folder is None and not password and not share.adopted:
         password = vault.secret("share-password", setting="LIFEBOAT_SHARE_PASSWORD")
     opener = SourceOpener(share, password)
     if share.folder is None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import SettingsError, UsageError
+from shared.fileshare.inside import share_folder
 from shared.fileshare.local_target import LocalTarget
-from shared.fileshare.restore import RestoreResult, ShareRestore, share_folder
+from shared.fileshare.restore import RestoreResult, ShareRestore
 from shared.fileshare.shard import Progress
 from shared.fileshare.smb_target import SmbTarget
 from shared.fileshare.sources import SourceOpener
@@ -106,8 +107,9 @@ def find_share(repository: Repository, point: RecoveryPoint) -> Node:
     assert snapshot_id is not None, "chosen for having one"
     repository.load_index(present=repository.trusted_packs(), keep_missing=True)
     snapshot = load_snapshot(repository, snapshot_id)
-    name = (point.share or {}).get("source", {}).get("name")
-    return share_folder(BlobReader(repository), snapshot.tree, name)
+    share = point.share or {}
+    name = share.get("source", {}).get("name")
+    return share_folder(BlobReader(repository), snapshot.tree, name, share.get("path"))
 
 
 def _choose(catalog: Catalog, point_id: str | None, own: tuple[str, str] | None) -> tuple[RecoveryPoint, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from typing import Any
 from shared.databases.stored_files import TAG as DATABASE_TAG
 from shared.errors import Cancelled, Damaged, LifeboatError, UsageError
 from shared.fileshare.backup import ShareBackup
+from shared.fileshare.inside import TAG
 from shared.fileshare.patterns import Patterns
 from shared.fileshare.scan import Scan
 from shared.fileshare.shard import Progress
@@ -29,6 +30,14 @@ SNAPSHOTS_LOADED = 40
 """How many are loaded for that, those of databases too: there may be thousands, by log backups."""
 AHEAD_SECONDS = 60.0
 """How old the listing may be when the lock is held."""
+ADOPT = "adopt"
+"""The field ``mode`` of a share that somebody else has backed up; absent where Lifeboat has read it for the point."""
+FURTHER_POINTS = 20
+"""How many points older than the baseline are looked at for one whose snapshot Lifeboat has read itself: beside those
+that adopt there are those of an agent on the file server."""
+OWN_PROGRAM = "lifeboat"
+"""How ``program_version`` begins in snapshots that Lifeboat has made."""
+LISTS = ("unreadable", "tolerated", "not_descended", "without_security")
 REASONS_LISTED = 100
 """Unreadable files of which each gets a reason of its own; the record's lists go on."""
 
@@ -49,28 +58,58 @@ class History:
     """Snapshot of the newest point that may be."""
     fingerprints: Json | None = None
     """Those of that snapshot."""
+    adopted_from: tuple[str, str] | None = None
+    """Host name and path of the newest good or accepted snapshot that was adopted, as it says them itself."""
+    lists: dict[str, Json] = field(default_factory=dict)
+    """By snapshot, the lists of files that are not whole in it, as a point has them."""
+
+    def add_lists(self, share: Json) -> None:
+        lists = {name: share[name] for name in LISTS if isinstance(share.get(name), dict)}
+        if lists:
+            self.lists.setdefault(share["snapshot"], lists)
 
 
 def read_history(points: Iterable[RecoveryPoint]) -> History:
     """From ``points``, newest first, as far back as needed. Records that make no sense of the share say nothing."""
     history = History()
+    further = 0
+    settled = False
     for point in points:
+        further += settled
+        if further > FURTHER_POINTS:
+            break
         share = point.share
         if share is None or not share.get("snapshot") or not _makes_sense(share):
             continue
+        history.add_lists(share)
         if share["status"] == FAILED:  # what a look of this run noticed is in no snapshot that is compared with
             history.suspect.add(share["snapshot"])
             continue
         if history.looked_ns is None and share.get("looked"):
             with suppress(Damaged):  # a bit that flipped: then an earlier point says it
                 history.looked_ns = parse_rfc3339(share["looked"])
-        if history.newest is None:
+        adopted = share.get("mode") == ADOPT
+        if history.newest is None and not adopted:  # what another tool has made is not compared with file by file
             history.newest, history.fingerprints = share["snapshot"], share.get("fingerprints")
-            history.baseline_files = share["files"]
-        if share["status"] == COMPLETE or share.get("accepted"):
-            history.baseline_files = share["files"]
+        if not settled:
+            settled = share["status"] == COMPLETE or bool(share.get("accepted"))
+            if settled or history.baseline_files is None:
+                history.baseline_files = share["files"]
+            if settled and adopted:
+                history.adopted_from = _adopted_from(share)
+        if settled and history.newest is not None:
             break
     return history
+
+
+def _adopted_from(share: Json) -> tuple[str, str] | None:
+    """None: Lifeboat itself has made it, whose snapshots name the share, or the record makes no sense of it."""
+    try:
+        found = share["adopted"]["hostname"], share["path"]
+        is_foreign = not str(share["adopted"]["program"]).startswith(OWN_PROGRAM)
+    except (KeyError, TypeError):
+        return None
+    return found if is_foreign and all(isinstance(each, str) for each in found) else None
 
 
 def _makes_sense(share: Json) -> bool:
@@ -169,7 +208,7 @@ class ShareComponent:
                     raise
         else:
             results = [backup.backup_shard(plan, items) for items in plan["shards"]]
-        return self.judge(plan, backup.join(plan, results))
+        return self.judge(plan, backup.join(plan, results, tags=[TAG]))
 
     def judge(self, plan: Json, joined: Json) -> tuple[Json, list[Json]]:
         """The component's object for the record, and the reasons why it is not complete, of what ``join`` returned."""
@@ -177,18 +216,9 @@ class ShareComponent:
         outcome = joined["outcome"]
         counts = outcome["counts"]
         files = counts["files_new"] + counts["files_changed"] + counts["files_unmodified"]
-        reasons = [
-            {
-                "component": "share",
-                "code": "unreadable-file",
-                "message": line["message"],
-                "remedy": _REMEDIES.get(line["reason"], "Run 'backup' again."),
-                "path": line["path"],
-            }
-            for line in outcome["unreadable"]["first"][:REASONS_LISTED]
-        ]
+        reasons = unreadable_files(outcome["unreadable"], REMEDIES)
         status = PARTIAL if outcome["unreadable"]["count"] else COMPLETE
-        shrank = self._shrank(history, files)
+        shrank = shrunk(history.baseline_files, files, self.settings.max_shrink)
         if shrank and not self.allow_shrink:
             status = FAILED
             reasons.insert(0, shrank)
@@ -220,23 +250,6 @@ class ShareComponent:
         }
         return component, reasons
 
-    def _shrank(self, history: History, files: int) -> Json | None:
-        """The reason, where the share is empty or has lost more of its files than allowed."""
-        baseline = history.baseline_files
-        if files and (baseline is None or files >= baseline * (1 - self.settings.max_shrink)):
-            return None
-        if baseline == 0:
-            return None  # it was empty before, and that was accepted
-        was = f"{baseline:,} files before" if baseline is not None else "never backed up before"
-        return {
-            "component": "share",
-            "code": "share-shrank",
-            "message": f"the share holds {files:,} files, {was}: it may be empty, not mounted, or emptied",
-            "remedy": "Look at the share. If this is meant, run 'backup --allow-shrink' "
-            "(or raise LIFEBOAT_SHARE_MAX_SHRINK).",
-            "setting": "LIFEBOAT_SHARE_MAX_SHRINK",
-        }
-
     def _parent(self, history: History) -> str | None:
         """The snapshot to compare with: the newest of this share that is not suspect, recorded or not."""
         name = self.opener.describe()
@@ -264,7 +277,38 @@ class ShareComponent:
         return history.newest if history.newest in ids else None
 
 
-_REMEDIES = {
+def unreadable_files(unreadable: Json, remedies: Mapping[str, str]) -> list[Json]:
+    """The reasons for the first files of the list. ``remedies``: by what kept them from being read."""
+    return [
+        {
+            "component": "share",
+            "code": "unreadable-file",
+            "message": line["message"],
+            "remedy": remedies.get(line["reason"], "Run 'backup' again."),
+            "path": line["path"],
+        }
+        for line in unreadable["first"][:REASONS_LISTED]
+    ]
+
+
+def shrunk(baseline: int | None, files: int, max_shrink: float) -> Json | None:
+    """The reason, where the share is empty or has lost more of its files than allowed."""
+    if files and (baseline is None or files >= baseline * (1 - max_shrink)):
+        return None
+    if baseline == 0:
+        return None  # it was empty before, and that was accepted
+    was = f"{baseline:,} files before" if baseline is not None else "never backed up before"
+    return {
+        "component": "share",
+        "code": "share-shrank",
+        "message": f"the share holds {files:,} files, {was}: it may be empty, not mounted, or emptied",
+        "remedy": "Look at the share. If this is meant, run 'backup --allow-shrink' "
+        "(or raise LIFEBOAT_SHARE_MAX_SHRINK).",
+        "setting": "LIFEBOAT_SHARE_MAX_SHRINK",
+    }
+
+
+REMEDIES = {
     "access-denied": "Give the user of LIFEBOAT_SHARE_USERNAME the right to read it (Backup Operators have it).",
     "sharing-violation": "Somebody holds it open without sharing: run 'backup' again, set "
     "LIFEBOAT_SHARE_PREVIOUS_VERSION, or name it in LIFEBOAT_SHARE_TOLERATE.",

@@ -4,6 +4,7 @@
     plan_share         cuts the share into shards
     back_up_shard      reads and stores one shard, or a part of it within a time budget
     join_share         puts the shards together into a snapshot
+    adopt_share        instead of these three: takes the snapshot that an agent near to the share has made
     back_up_database   one database, or its log
     look_at_secrets    reads the secrets back and holds them against the databases
     record             puts the components together, writes the point, gives the lock back
@@ -27,7 +28,9 @@ from typing import Any, ParamSpec
 
 from shared.errors import BlobExists, Cancelled, LifeboatError, RepositoryLocked
 from shared.fileshare.backup import ShareBackup
+from shared.fileshare.inside import TAG
 from shared.fileshare.shard import Progress
+from shared.recovery_point.adopted_share import adopted_share
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.diagnosis import Diagnosis, explain
 from shared.recovery_point.opening import open_for_backup, open_share
@@ -165,6 +168,7 @@ def begin(settings: Settings, run: str, request: Json) -> Json:
         "time": rfc3339_of(now),
         "requested": scope.requested,
         "configured": scope.configured,
+        "adopts_share": "share" in scope.requested and settings.share().adopted,
         "databases": list(databases.databases) if databases else [],
         "own_log_chain": databases.own_log_chain if databases else False,
         "held": held,
@@ -206,10 +210,20 @@ def join_share(settings: Settings, run: str, *, plan: str, results: Sequence[str
     with _open_to_store(settings, run) as opened:
         component, backup = opened.share(allow_shrink=allow_shrink)
         document = opened.runs.load(plan)
-        joined = backup.join(document, [opened.runs.load(name) for name in results])
+        joined = backup.join(document, [opened.runs.load(name) for name in results], tags=[TAG])
         share, reasons = component.judge(document, joined)
         name = opened.runs.keep(run, "share", {"component": share, "reasons": reasons})
     return {"component": name, "status": share["status"], "data_time": share["data_time"]}
+
+
+@failures_are_values
+def adopt_share(settings: Settings, run: str, *, allow_shrink: bool) -> Json:
+    with _open_to_store(settings, run) as opened:
+        opener = open_share(opened.vault, settings.share())
+        component = adopted_share(opener, opened.repository, opened.history, opened.wanted, allow_shrink=allow_shrink)
+        share, reasons = component.adopt()
+        name = opened.runs.keep(run, "share", {"component": share, "reasons": reasons})
+    return {"component": name, "status": share["status"], "data_time": share.get("data_time")}
 
 
 @failures_are_values

@@ -16,8 +16,9 @@ from unittest.mock import patch
 import pytest
 
 from shared.errors import LifeboatError, StorageError
+from shared.fileshare.inside import share_folder
 from shared.fileshare.local_target import LocalTarget
-from shared.fileshare.restore import ShareRestore, share_folder
+from shared.fileshare.restore import ShareRestore
 from shared.recovery_point.backup import Backup
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.scope import BackupRequest

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.fileshare.backup import ShareBackup
-from shared.fileshare.restore import share_folder
+from shared.fileshare.inside import share_folder
 from shared.fileshare.source import Source
 from shared.repository.index import Location
 from shared.repository.initialise import GivenPassword, open_or_initialise
