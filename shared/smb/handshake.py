@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from smbprotocol import Dialects
-from smbprotocol.connection import Connection, SecurityMode
+from smbprotocol.connection import Connection
 from smbprotocol.exceptions import SMBAuthenticationError, SMBException, SMBResponseException
 from smbprotocol.session import Session, SMB2SessionSetupRequest
 from smbprotocol.tree import TreeConnect
@@ -59,7 +59,6 @@ def negotiate(endpoint: SmbEndpoint, *, timeout_seconds: float, settings_prefix:
         return Negotiated(
             dialect=_DIALECTS[connection.dialect],
             signing=_signing_algorithm(connection),
-            signing_required=bool(connection.server_security_mode & SecurityMode.SMB2_NEGOTIATE_SIGNING_REQUIRED),
             cipher=_cipher(connection) if connection.supports_encryption else None,
             clock_ahead_seconds=connection.clock_ahead_seconds,
         )
@@ -117,7 +116,6 @@ def log_in(
             authentication=connection.authentication,
             max_read_bytes=connection.max_read_size,
             max_write_bytes=connection.max_write_size,
-            clock_ahead_seconds=connection.clock_ahead_seconds,
         ),
     )
 
@@ -169,7 +167,7 @@ class _HandoverConnection(Connection):  # type: ignore[misc]  # smbprotocol has 
     authentication = "kerberos"
     previous_session_id = 0
     clock_ahead_seconds: float | None = None
-    """As in ``ConnectionFacts``."""
+    """As in ``Negotiated``."""
     trouble = ""
     """Why nothing more is received: what became of the connection, or what came instead of SMB."""
 
@@ -340,7 +338,10 @@ class _Attempt:
                 remedy=f"give the user of {self._username} the right 'Read' on the share itself (share permissions), "
                 "beside that on its folders",
             )
-        return SourceError(f"{share} cannot be opened: {ntstatus.message(status)}", setting=self._url)
+        remedy = "see the file server's own log, and whether the share's disk is there"
+        if ntstatus.reason(status) == "link":
+            remedy = f"name the server that has the share itself in {self._url}: DFS is not followed"
+        return SourceError(f"{share} cannot be opened: {ntstatus.message(status)}", setting=self._url, remedy=remedy)
 
     def require_room(self, *most_bytes: int) -> None:
         """2.2.4 and 3.3.5.4: a server takes 64 KiB at least in a request of any kind; no request fits into nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 ATTRIBUTE_READ_ONLY = 0x1
@@ -159,12 +159,10 @@ class Negotiated:
     """As in ``ConnectionFacts``."""
     signing: str
     """The algorithm where nothing is encrypted."""
-    signing_required: bool
-    """By the server; we sign in any case."""
     cipher: str | None
     """None: it cannot encrypt, or is not willing to."""
     clock_ahead_seconds: float | None
-    """As in ``ConnectionFacts``."""
+    """The server's clock minus ours when it answered; None where it does not tell its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +179,6 @@ class ConnectionFacts:
     """``ntlm`` or ``kerberos``."""
     max_read_bytes: int
     max_write_bytes: int
-    clock_ahead_seconds: float | None = field(default=None, compare=False)
-    """The server's clock minus ours when it negotiated; None where it does not tell its time."""
 
 
 class FileUnreadable(Exception):

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.smb.handshake import negotiate
 from shared.smb.types import ConnectionFacts, WriteRequest, Written
 from tests.integration.smb.conftest import Place
 from tests.integration.smb.helpers import contents, files, read, stream_sha256, walk, write
+from tests.standins.smb_clock import clock_off_by
 
 EXPECTED = {
     "signing-only": ("3.1.1", "aes-128-gmac", None),
@@ -89,3 +91,23 @@ def test_says_what_was_agreed(place: Place) -> None:
     with place.client() as client:
         facts = client.facts
     assert facts == ConnectionFacts("3.1.1", "aes-128-gmac", None, "ntlm", 8388608, 8388608)
+
+
+@pytest.mark.parametrize("configuration", ["smb-2.0.2", "smb-3.0-encrypted", "signing-cmac", "encryption-256-ccm"])
+def test_negotiation_alone_tells_what_a_login_will_agree_on(
+    configuration: str, place_on: Callable[[str], Place]
+) -> None:
+    offered = negotiate(place_on(configuration).endpoint(), timeout_seconds=10, settings_prefix="LIFEBOAT_SHARE")
+    dialect, signing, cipher = EXPECTED[configuration]
+    assert (offered.dialect, offered.cipher) == (dialect, cipher)
+    assert cipher or offered.signing == signing
+    assert offered.clock_ahead_seconds == 0, "this machine's own clock, within the time that the answer took"
+
+
+@pytest.mark.parametrize("off", [1200, -1200])
+def test_negotiation_tells_how_far_the_servers_clock_is_off(off: int, place_on: Callable[[str], Place]) -> None:
+    place = place_on("smb-3.1.1")
+    with clock_off_by(off, place.samba.port) as port:
+        offered = negotiate(place.endpoint(port=port), timeout_seconds=10, settings_prefix="LIFEBOAT_SHARE")
+    assert offered.clock_ahead_seconds is not None
+    assert abs(offered.clock_ahead_seconds - off) < 60
