@@ -7,7 +7,7 @@ left out where they have not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ class Found:
     """Of its own row, where one check finds several things; None: the check's."""
 
 
-Findings = Found | Sequence[Found]
+Findings = Found | Iterable[Found]
+"""Several are told one by one, as they are found: a generator need not have come to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,5 +116,5 @@ def failed(detail: str, remedy: str, *, setting: str | None = None, name: str | 
     return Found(FAIL, detail, remedy, setting, name)
 
 
-def skipped(detail: str, remedy: str = "", *, name: str | None = None) -> Found:
-    return Found(SKIP, detail, remedy, name=name)
+def skipped(detail: str, remedy: str = "", *, setting: str | None = None, name: str | None = None) -> Found:
+    return Found(SKIP, detail, remedy, setting, name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import LifeboatError, printable
@@ -41,19 +41,28 @@ Key = tuple[str, str]
 
 def run_checks(components: Sequence[ComponentChecks], *, limit_seconds: float = ALL_SECONDS) -> list[Row]:
     """Failing rows first, then warnings, passes and what was left out; each group in the order of the checks."""
+    rows = in_order(components, limit_seconds=limit_seconds) + _close(components)
+    return sorted(rows, key=lambda row: RESULTS.index(row.result))
+
+
+def in_order(components: Sequence[ComponentChecks], *, limit_seconds: float) -> list[Row]:
+    """As ``run_checks``, in the order of the checks; nothing is closed."""
     run = _Run({(each.component, check.name): check for each in components for check in each.checks})
     run.go(time.monotonic() + limit_seconds)
-    rows = [row for key in run.checks for row in run.rows[key]] + _close(components)
-    return sorted(rows, key=lambda row: RESULTS.index(row.result))
+    return [row for key in run.checks for row in run.rows[key]]
 
 
 @dataclass(slots=True)
 class _Run:
     checks: Mapping[Key, Check]
     rows: dict[Key, list[Row]] = field(default_factory=dict)
+    """Of those that have ended."""
     _running: dict[Key, float] = field(default_factory=dict)
     """When each began, by the monotonic clock."""
-    _answers: queue.SimpleQueue[tuple[Key, list[Found], float]] = field(default_factory=queue.SimpleQueue)
+    _found: dict[Key, list[Row]] = field(default_factory=dict)
+    """What those that run have found so far; it stays, whatever comes of the rest."""
+    _answers: queue.SimpleQueue[tuple[Key, Found | None, float]] = field(default_factory=queue.SimpleQueue)
+    """What was found, and how long it took; None: that is all."""
 
     def go(self, deadline: float) -> None:
         while len(self.rows) < len(self.checks):
@@ -80,7 +89,11 @@ class _Run:
 
     def _answer(self, key: Key, check: Check) -> None:
         began = time.monotonic()
-        self._answers.put((key, found_by(check.run), time.monotonic() - began))
+        for found in found_by(check.run):
+            now = time.monotonic()
+            self._answers.put((key, found, now - began))
+            began = now
+        self._answers.put((key, None, 0.0))
 
     def _wait(self, deadline: float) -> None:
         ends = [began + self.checks[key].limit_seconds for key, began in self._running.items()]
@@ -89,8 +102,12 @@ class _Run:
             key, found, seconds = self._answers.get(timeout=wait)
         except queue.Empty:
             return
-        if key in self._running:  # else it was given up, and this is its late answer
-            self._end(key, found, seconds)
+        if key not in self._running:
+            return  # it was given up, and this is its late answer
+        if found is None:
+            self._end(key, [], 0.0)
+        else:
+            self._found.setdefault(key, []).append(_row(key, found, seconds))
 
     def _give_up_late(self, deadline: float) -> None:
         now = time.monotonic()
@@ -106,7 +123,7 @@ class _Run:
 
     def _end(self, key: Key, found: Sequence[Found], seconds: float) -> None:
         self._running.pop(key, None)
-        self.rows[key] = [_row(key, each, seconds) for each in found]
+        self.rows[key] = self._found.pop(key, []) + [_row(key, each, seconds) for each in found]
 
 
 def _row(key: Key, found: Found, seconds: float) -> Row:
@@ -121,16 +138,16 @@ def _row(key: Key, found: Found, seconds: float) -> Row:
     )
 
 
-def found_by(run: Callable[[], Findings]) -> list[Found]:
-    """What a check finds; whatever it raises is a failure."""
+def found_by(run: Callable[[], Findings]) -> Iterator[Found]:
+    """What a check finds, as it finds it; whatever it raises is a failure, and the last."""
     try:
         found = run()
+        yield from [found] if isinstance(found, Found) else found
     except LifeboatError as error:
-        return [failed(str(error), error.remedy, setting=error.setting)]
+        yield failed(str(error), error.remedy, setting=error.setting)
     except Exception as error:
         told = f"something that Lifeboat did not expect: {type(error).__name__}: {error}"[:MOST_TOLD]
-        return [failed(told, "Run it again with LIFEBOAT_DEBUG=true and report what it prints.")]
-    return [found] if isinstance(found, Found) else list(found)
+        yield failed(told, "Run it again with LIFEBOAT_DEBUG=true and report what it prints.")
 
 
 def _close(components: Sequence[ComponentChecks]) -> list[Row]:

@@ -1,13 +1,11 @@
 """What a recovery needs and can be asked for: each answer a ticked or crossed box, never an error.
 
-What no setting leads to is left to the person. The parts are asked side by side, each under a limit; one that gives no
-answer is crossed, and its thread, which nothing waits for, ends with the process.
+What no setting leads to is left to the person. The parts are asked side by side, each under a limit, as the checks of
+preflight are.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ from shared.databases.connection import Connection
 from shared.databases.disk_folder import DiskFolder
 from shared.databases.grants import BACKUP_SERVER_PERMISSIONS, CREDENTIAL_PERMISSION
 from shared.databases.inspection import VERSION_NAMES
-from shared.errors import LifeboatError
+from shared.preflight.check import FAIL, PASS, SKIP, Check, ComponentChecks, Found, Row, skipped
+from shared.preflight.runner import in_order
 from shared.recovery_point.databases import connect, in_vault
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.secrets.files import SecretFiles, secret_of
@@ -49,24 +48,24 @@ class Part:
     """Without which it is left to the person."""
     by_hand: str
     """How a person looks."""
-    ask: Callable[[Settings, Facts], Iterator[Json]]
+    ask: Callable[[Settings, Facts], Iterator[Found]]
     """Yields a check as soon as it has one; errors pass, and cross the part."""
 
 
 def run_checks(settings: Settings, facts: Facts, *, limit_seconds: float = LIMIT_SECONDS) -> list[Json]:
     """All of them, in the order of the runbook."""
-    runs = [_Run(part, settings, facts) for part in _parts(facts)]
-    deadline = time.monotonic() + limit_seconds
-    return [_record(facts), *(check for run in runs for check in run.checks(deadline, limit_seconds))]
+    asked = [ComponentChecks(part.component, (_asked(part, settings, facts, limit_seconds),)) for part in _parts(facts)]
+    return [_record(facts), *(row.to_json() for row in in_order(asked, limit_seconds=limit_seconds))]
 
 
 def for_people(facts: Facts) -> list[Json]:
     """The same, nothing asked."""
-    return [_record(facts), *(_left(part, part.by_hand) for part in _parts(facts))]
+    left = [Row(part.component, part.name, SKIP, 0.0, part.by_hand, setting=part.setting) for part in _parts(facts)]
+    return [_record(facts), *(row.to_json() for row in left)]
 
 
 def _record(facts: Facts) -> Json:
-    return _check("lifeboat", "Record of this point", True, f"read from {facts.vault_url}")
+    return Row("lifeboat", "Record of this point", PASS, 0.0, f"read from {facts.vault_url}").to_json()
 
 
 def _parts(facts: Facts) -> list[Part]:
@@ -166,9 +165,8 @@ def _missing_parts(facts: Facts) -> Iterator[Part]:
     for component, (name, is_missing) in missing.items():
         if is_missing:
 
-            def ask(_: Settings, __: Facts, component: str = component, name: str = name) -> Iterator[Json]:
+            def ask(_: Settings, __: Facts, name: str = name) -> Iterator[Found]:
                 yield _check(
-                    component,
                     name,
                     False,
                     "this point holds none that can be used",
@@ -181,46 +179,14 @@ def _missing_parts(facts: Facts) -> Iterator[Part]:
 # --- asking ---
 
 
-class _Run:
-    """One part in a thread of its own."""
+def _asked(part: Part, settings: Settings, facts: Facts, limit_seconds: float) -> Check:
+    def run() -> Iterator[Found]:
+        if is_configured(settings, part.setting):
+            yield from part.ask(settings, facts)
+        else:
+            yield skipped(f"{part.by_hand} ({part.setting} is not set here)", setting=part.setting)
 
-    def __init__(self, part: Part, settings: Settings, facts: Facts) -> None:
-        self._part = part
-        self._checks: list[Json] = []
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        if not is_configured(settings, part.setting):
-            self._checks.append(_left(part, f"{part.by_hand} ({part.setting} is not set here)"))
-            return
-        self._thread = threading.Thread(target=self._ask, args=(settings, facts), daemon=True, name="precheck")
-        self._thread.start()
-
-    def checks(self, deadline: float, limit_seconds: float) -> list[Json]:
-        part = self._part
-        if self._thread is not None:
-            self._thread.join(max(deadline - time.monotonic(), 0.0))
-        with self._lock:
-            found = list(self._checks)
-        if self._thread is not None and self._thread.is_alive():
-            detail = f"no answer within {limit_seconds:.0f} s"
-            found.append(_check(part.component, part.name, False, detail, f"By hand: {part.by_hand}."))
-        return found
-
-    def _ask(self, settings: Settings, facts: Facts) -> None:
-        part, began = self._part, time.monotonic()
-        try:
-            for check in part.ask(settings, facts):
-                self._add(check, began)
-                began = time.monotonic()
-        except LifeboatError as error:
-            self._add(_check(part.component, part.name, False, str(error), error.remedy, error.setting), began)
-        except Exception as error:  # a crossed box, whatever it was; its text may be anybody's
-            detail = f"it could not be asked ({type(error).__name__})"
-            self._add(_check(part.component, part.name, False, detail, f"By hand: {part.by_hand}."), began)
-
-    def _add(self, check: Json, began: float) -> None:
-        with self._lock:
-            self._checks.append(check | {"seconds": round(time.monotonic() - began, 3)})
+    return Check(part.name, run, limit_seconds=limit_seconds, silent=f"By hand: {part.by_hand}.")
 
 
 def is_configured(settings: Settings, names: str | None) -> bool:
@@ -228,26 +194,14 @@ def is_configured(settings: Settings, names: str | None) -> bool:
     return names is None or any(settings.values.get(name) for name in names.split(" or "))
 
 
-def _check(component: str, name: str, good: bool, detail: str, remedy: str = "", setting: str | None = None) -> Json:
-    return {
-        "component": component,
-        "name": name,
-        "result": "pass" if good else "fail",
-        "seconds": 0.0,
-        "detail": detail,
-        "remedy": "" if good else remedy,
-        "setting": setting,
-    }
-
-
-def _left(part: Part, detail: str) -> Json:
-    return _check(part.component, part.name, True, detail, setting=part.setting) | {"result": "skip"}
+def _check(name: str, good: bool, detail: str, remedy: str = "", setting: str | None = None) -> Found:
+    return Found(PASS if good else FAIL, detail, "" if good else remedy, setting, name)
 
 
 # --- the vault ---
 
 
-def _backups(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _backups(settings: Settings, facts: Facts) -> Iterator[Found]:
     with Vault(settings.vault()) as vault:
         present = in_vault(vault)
         needed = {name: chain.sets for name, chain in facts.chains.items()}
@@ -262,26 +216,22 @@ def _backups(settings: Settings, facts: Facts) -> Iterator[Json]:
             remedy = (
                 "Choose another point ('points'); what was deleted may be there as a previous version ('undelete')."
             )
-            yield _check("databases", f"Backup of {name} in the vault", not gone, detail, remedy)
+            yield _check(f"Backup of {name} in the vault", not gone, detail, remedy)
 
 
-def _snapshot(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _snapshot(settings: Settings, facts: Facts) -> Iterator[Found]:
     snapshot = facts.point.snapshot
     with Vault(settings.vault()) as vault:
         there = any(blob.name.rpartition("/")[2] == snapshot for blob in vault.share.list("snapshots/"))
         detail = f"{snapshot} is there" if there else f"{snapshot} is not there"
-        yield _check(
-            "share", "Snapshot of the share in the repository", there, detail, "Run 'check'; choose another point."
-        )
+        yield _check("Snapshot of the share in the repository", there, detail, "Run 'check'; choose another point.")
 
 
-def _repository(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _repository(settings: Settings, facts: Facts) -> Iterator[Found]:
     with Vault(settings.vault()) as vault:
         passwords = choose_passwords(vault.settings.repository_password, vault.secrets)
         repository = open_repository(vault.share, vault.records, passwords)
-        yield _check(
-            "share", "Password of the repository", True, f"it opens the repository {repository.config.id[:10]}"
-        )
+        yield _check("Password of the repository", True, f"it opens the repository {repository.config.id[:10]}")
 
 
 # --- the Key Vault ---
@@ -292,7 +242,7 @@ def _files(vault: Vault) -> SecretFiles:
     return SecretFiles(vault.secrets)
 
 
-def _system_secrets(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _system_secrets(settings: Settings, facts: Facts) -> Iterator[Found]:
     secrets = facts.secrets
     with Vault(settings.vault()) as vault:
         yield _one_file(
@@ -304,16 +254,14 @@ def _system_secrets(settings: Settings, facts: Facts) -> Iterator[Json]:
         )
 
 
-def _one_file(files: SecretFiles, name: str, secret: str, version: str, sha256: str) -> Json:
+def _one_file(files: SecretFiles, name: str, secret: str, version: str, sha256: str) -> Found:
     stored, content = files.read(secret, version)
     good = stored.sha256 == sha256
     detail = f"version {version} was read back, {len(content):,} bytes, with the recorded hash"
-    return _check(
-        "secrets", name, good, detail if good else f"version {version} is not what this point recorded", "Run 'check'."
-    )
+    return _check(name, good, detail if good else f"version {version} is not what this point recorded", "Run 'check'.")
 
 
-def _certificates(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _certificates(settings: Settings, facts: Facts) -> Iterator[Found]:
     with Vault(settings.vault()) as vault:
         files = _files(vault)
         for thumbprint, databases in facts.thumbprints.items():
@@ -321,7 +269,7 @@ def _certificates(settings: Settings, facts: Facts) -> Iterator[Json]:
             holders = facts.holders(thumbprint)
             if not holders:
                 remedy = "Find it, and keep it: python lifeboat.py secrets put FILE --name NAME."
-                yield _check("secrets", name, False, "it is not held among the secrets of this point", remedy)
+                yield _check(name, False, "it is not held among the secrets of this point", remedy)
                 continue
             for kept in (holders[0], f"{holders[0]}-key", f"{holders[0]}-password"):
                 file = facts.files.get(kept)
@@ -329,7 +277,7 @@ def _certificates(settings: Settings, facts: Facts) -> Iterator[Json]:
                     yield _one_file(files, f"{name}: {kept}", secret_of(kept), file["version"], file["sha256"])
 
 
-def _logins(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _logins(settings: Settings, facts: Facts) -> Iterator[Found]:
     name, saved = "Logins of SQL Server in the Key Vault", facts.databases["logins"]
     with Vault(settings.vault()) as vault:
         yield _one_file(_files(vault), name, saved["secret"], saved["version"], saved["sha256"])
@@ -338,18 +286,17 @@ def _logins(settings: Settings, facts: Facts) -> Iterator[Json]:
 # --- the targets ---
 
 
-def _sql_server(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _sql_server(settings: Settings, facts: Facts) -> Iterator[Found]:
     server = settings.restore_sql_server(None)
     with ExitStack() as leaving:
         with Vault(settings.vault()) as vault:
             connection = leaving.enter_context(connect(server, vault)())
         found = inspection.inspect(connection)
         told = f"{found.name} answers as {server.username}: version {found.version}, {found.edition}"
-        yield _check("databases", f"SQL Server {server.server}", True, told)
+        yield _check(f"SQL Server {server.server}", True, told)
         newest = facts.newest_major or 0
         version = VERSION_NAMES.get(newest, str(newest))
         yield _check(
-            "databases",
             "Version of SQL Server",
             found.major >= newest,
             f"these backups need {version} or later, and it is {VERSION_NAMES.get(found.major, found.major)}",
@@ -363,7 +310,6 @@ def _sql_server(settings: Settings, facts: Facts) -> Iterator[Json]:
         ]
         if grouped:
             yield _check(
-                "databases",
                 "Availability group",
                 False,
                 f"{', '.join(grouped)} on it is in an availability group, and nothing is restored over that",
@@ -371,10 +317,9 @@ def _sql_server(settings: Settings, facts: Facts) -> Iterator[Json]:
             )
 
 
-def _modes(connection: Connection, facts: Facts) -> Iterator[Json]:
+def _modes(connection: Connection, facts: Facts) -> Iterator[Found]:
     (row,) = connection.rows(statements.IS_MIXED_MODE)
     yield _check(
-        "databases",
         "Mixed mode authentication",
         bool(row["is_mixed_mode"]),
         "SQL logins are taken" if row["is_mixed_mode"] else "only Windows logins are taken, and App Service has none",
@@ -383,7 +328,6 @@ def _modes(connection: Connection, facts: Facts) -> Iterator[Json]:
     rows = connection.rows(statements.CONTAINED_AUTHENTICATION)
     enabled = bool(rows and rows[0]["enabled"])
     yield _check(
-        "databases",
         "Contained database authentication",
         enabled,
         "it is on" if enabled else "it is off, or may not be seen by this login",
@@ -391,14 +335,13 @@ def _modes(connection: Connection, facts: Facts) -> Iterator[Json]:
     )
 
 
-def _permissions(connection: Connection, facts: Facts) -> Json:
+def _permissions(connection: Connection, facts: Facts) -> Found:
     needed = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if facts.mode == "url" else [])]
     missing = inspection.missing_permissions(connection, needed, {})
     detail = f"the login {connection.username} may restore"
     if missing:
         detail = f"the login {connection.username} lacks {', '.join(missing)}"
     return _check(
-        "databases",
         "Rights of the login that restores",
         not missing,
         detail,
@@ -406,27 +349,27 @@ def _permissions(connection: Connection, facts: Facts) -> Json:
     )
 
 
-def _landing(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _landing(settings: Settings, facts: Facts) -> Iterator[Found]:
     with Landing(settings.landing()) as landing:
         landing.stale_containers(timedelta(days=36_500))
-        yield _check("databases", "Landing account", True, f"{landing.url} answers this machine")
+        yield _check("Landing account", True, f"{landing.url} answers this machine")
 
 
-def _disk_folder(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _disk_folder(settings: Settings, facts: Facts) -> Iterator[Found]:
     disk = settings.disk()
     with Vault(settings.vault()) as vault:
         password = disk.password or vault.secret("share-password", setting="LIFEBOAT_SQL_DISK_PASSWORD")
     with DiskFolder.open(disk, password):
-        yield _check("databases", "Folder from which SQL Server restores", True, f"{disk.path} can be opened from here")
+        yield _check("Folder from which SQL Server restores", True, f"{disk.path} can be opened from here")
 
 
-def _share_target(settings: Settings, facts: Facts) -> Iterator[Json]:
+def _share_target(settings: Settings, facts: Facts) -> Iterator[Found]:
     name, url = "File server that is restored to", settings.share_url() or ""
     folder = local_folder(url)
     if folder is not None:
         there = folder.is_dir()
         detail = f"{folder} is {'there' if there else 'not there'}"
-        yield _check("share", name, there, detail, "Make it, or restore elsewhere (--to).", "LIFEBOAT_SHARE_URL")
+        yield _check(name, there, detail, "Make it, or restore elsewhere (--to).", "LIFEBOAT_SHARE_URL")
         return
     username, given = settings.restore_credentials()
     username = username or settings.share().username
@@ -441,4 +384,4 @@ def _share_target(settings: Settings, facts: Facts) -> Iterator[Json]:
     )
     with closing(client):
         client.connect()
-        yield _check("share", name, True, f"{endpoint.url} can be opened by {endpoint.username}")
+        yield _check(name, True, f"{endpoint.url} can be opened by {endpoint.username}")

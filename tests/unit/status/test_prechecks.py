@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.errors import SourceUnreachable
+from shared.preflight.check import Found, passed
 from shared.settings import Settings
 from shared.status.runbook import prechecks
 from shared.status.runbook.facts import Facts
@@ -16,18 +17,11 @@ from shared.status.runbook.prechecks import Part, for_people, run_checks
 from tests.unit.status.points import SETTINGS, databases, facts, hosting, in_repository, point, share
 
 Json = dict[str, Any]
-Ask = Callable[[Settings, Facts], Iterator[Json]]
+Ask = Callable[[Settings, Facts], Iterator[Found]]
 
 
-def good(name: str) -> Json:
-    return {
-        "component": "share",
-        "name": name,
-        "result": "pass",
-        "detail": "it is there",
-        "remedy": "",
-        "setting": None,
-    }
+def good(name: str) -> Found:
+    return passed("it is there", name=name)
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *asks: Ask, setting: str | None = None) -> list[Json]:
@@ -40,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, *asks: Ask, setting: str | None = Non
 def test_what_was_found_before_an_error_stays_and_the_error_is_told_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ask(*_: object) -> Iterator[Json]:
+    def ask(*_: object) -> Iterator[Found]:
         yield good("first")
         raise SourceUnreachable("nobody answers", remedy="Start it.", setting="LIFEBOAT_SHARE_URL")
 
@@ -58,11 +52,11 @@ def test_what_was_found_before_an_error_stays_and_the_error_is_told_with_its_rem
 def test_one_that_gives_no_answer_is_crossed_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
 
-    def hang(*_: object) -> Iterator[Json]:
+    def hang(*_: object) -> Iterator[Found]:
         yield good("begun")
         never.wait()
 
-    def answer(*_: object) -> Iterator[Json]:
+    def answer(*_: object) -> Iterator[Found]:
         yield good("answered")
 
     begun, hanging, answered = asked(monkeypatch, hang, answer)
@@ -75,7 +69,7 @@ def test_one_that_gives_no_answer_is_crossed_and_holds_up_no_other(monkeypatch: 
 
 
 def test_an_error_that_nobody_expected_is_crossed_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> Iterator[Json]:
+    def broken(*_: object) -> Iterator[Found]:
         yield from ()
         raise RuntimeError("password=hunter2")
 
@@ -87,7 +81,7 @@ def test_an_error_that_nobody_expected_is_crossed_without_its_text(monkeypatch: 
 
 
 def test_what_no_setting_leads_to_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object) -> Iterator[Json]:
+    def never(*_: object) -> Iterator[Found]:
         raise AssertionError
 
     (found,) = asked(monkeypatch, never, setting="LIFEBOAT_SHARE_URL or LIFEBOAT_SQL_SERVER")
