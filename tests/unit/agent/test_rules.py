@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import shared.agent
 from shared.agent.script import LIFEBOAT, RESTIC, agent_script
@@ -177,6 +179,39 @@ def test_the_task_is_one_instance_under_a_limit_as_system() -> None:
         "-UserId $SystemSid",
     ):
         assert wanted in TEMPLATE
+
+
+@given(st.lists(st.text(st.sampled_from('\\"\\" ab;$ü')), max_size=4))
+def test_a_command_line_is_taken_apart_again_as_it_was(arguments: list[str]) -> None:
+    """By the two replacements of the script, and by the rules of CommandLineToArgvW."""
+    (first, second) = re.findall(r"-replace '(\S+)', '(\S+)' -replace '(\S+)', '(\S+)'", TEMPLATE)[0][::2]
+    (to, at_the_end) = re.findall(r"-replace '(\S+)', '(\S+)' -replace '(\S+)', '(\S+)'", TEMPLATE)[0][1::2]
+    assert (to, at_the_end) == ('$1$1\\"', "$1$1")
+    doubled = [re.sub(first, lambda match: match[1] * 2 + '\\"', each) for each in arguments]
+    line = " ".join('"' + re.sub(second, lambda match: match[1] * 2, each) + '"' for each in doubled)
+    assert _taken_apart(line) == arguments
+
+
+def _taken_apart(line: str) -> list[str]:
+    """Backslashes before a quotation mark count half, and an odd one of them makes the mark a character."""
+    found: list[str] = []
+    current, inside, at = "", False, 0
+    while at < len(line):
+        slashes = len(line[at:]) - len(line[at:].lstrip("\\"))
+        at += slashes
+        mark = line[at : at + 1] == '"'
+        current += "\\" * (slashes // 2 if mark else slashes)
+        if mark and slashes % 2:
+            current += '"'
+        elif mark:
+            if inside:
+                found.append(current)
+                current = ""
+            inside = not inside
+        elif inside:
+            current += line[at : at + 1]
+        at += 1
+    return found
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 10, 11, 12, 124])
