@@ -19,12 +19,21 @@ import pytest
 
 from shared.preflight import network, share
 from shared.preflight.check import FAIL, PASS, SKIP, WARN
+from shared.settings import Settings
+from shared.smb.client import SmbClient
+from shared.smb.endpoint import SmbEndpoint
+from shared.storage.vault import Vault
 from tests.integration.preflight.conftest import Table, table
 from tests.integration.smb.conftest import Serve
+from tests.integration.smb.test_reading import descriptor
+from tests.standins.certificate import Certificate
+from tests.standins.identity_endpoint import running_identity_endpoint
+from tests.standins.keyvault import running_key_vault
 from tests.standins.samba import PASSWORD, USERNAME, Samba
 from tests.standins.smb_clock import clock_off_by
 from tests.standins.tcp_faults import FaultyLine
 
+READ_WITHOUT_READ_CONTROL = 0x00100081
 NEGOTIATED_BYTES = 400
 """More than the answer to NEGOTIATE, less than what a login takes."""
 
@@ -297,6 +306,30 @@ def test_a_password_that_is_nowhere_is_no_wrong_password(samba: Samba) -> None:
     assert seen["login"].result == SKIP
 
 
+def test_a_password_in_the_key_vault_is_fetched_there(
+    samba: Samba, certificate: Certificate, clean_environment: pytest.MonkeyPatch
+) -> None:
+    with running_key_vault(certificate) as key_vault, running_identity_endpoint() as identity:
+        for name, value in (certificate.environment() | identity.environment()).items():
+            clean_environment.setenv(name, value)
+        settings = {
+            "SHARE_URL": samba.url(),
+            "SHARE_USERNAME": USERNAME,
+            "VAULT_URL": "https://vault.invalid",
+            "KEY_VAULT_URL": key_vault.url,
+        }
+        missing = table("share", **settings)
+        with Vault(Settings({f"LIFEBOAT_{name}": value for name, value in settings.items()}).vault()) as vault:
+            assert vault.secrets is not None
+            vault.secrets.set("share-password", PASSWORD, tags={})
+        there = table("share", **settings)
+    assert (missing.cause.name, missing.cause.setting) == ("password", "LIFEBOAT_SHARE_PASSWORD")
+    assert "share-password" in missing.cause.detail
+    assert there.named(FAIL) == set()
+    assert there["password"].detail == f"the password of {USERNAME} is in the secret share-password of the Key Vault"
+    assert PASSWORD not in missing.text + there.text
+
+
 # --- what is there ---
 
 
@@ -353,6 +386,19 @@ def test_a_file_among_others_that_may_not_be_read_is_a_warning() -> None:
     assert seen.detail.startswith("2 bytes of folder/open were read; but not closed: the user may not open it")
     assert "partial" in seen.remedy
     assert "LIFEBOAT_SHARE_TOLERATE" in seen.remedy
+
+
+def test_rights_that_are_to_be_kept_and_may_not_be_read_are_a_warning(serve: Serve) -> None:
+    samba = serve("signing-only")
+    put(samba, "rights/file", b"content")
+    with SmbClient(SmbEndpoint.parse(samba.url(path="rights"), USERNAME, PASSWORD)) as client:
+        client.set_security("file", descriptor(READ_WITHOUT_READ_CONTROL))
+    url = samba.url("limitedacl", "rights")
+    seen = look(url)["read"]
+    assert (seen.result, seen.setting) == (WARN, "LIFEBOAT_SHARE_ACL")
+    assert seen.detail == "7 bytes of file were read, but not its security descriptor, which is to be kept"
+    assert "'Read permissions' (RC)" in seen.remedy
+    assert look(url, SHARE_ACL="false")["read"].result == PASS
 
 
 def test_an_empty_share_is_a_warning() -> None:
