@@ -12,12 +12,11 @@ from shared.agent.powershell import Value, literal
 from shared.agent.start_times import start_times
 from shared.agent.windows_path import from_snapshot, local_path, path_in_snapshot
 from shared.errors import LifeboatError, SettingsError, UsageError
+from shared.fileshare.inside import TAG
 from shared.settings import API_VERSION, Settings
 
 RESTIC, LIFEBOAT = "restic", "lifeboat"
 TOOLS = (RESTIC, LIFEBOAT)
-TAG = "lifeboat-share"
-"""What marks a snapshot of the share that stock restic made."""
 LEAST_RESTIC = "0.19.0"
 """The first that writes to Azure without the right to overwrite."""
 LIMIT_MINUTES = 12 * 60
@@ -89,7 +88,7 @@ def write_script(script: AgentScript, file: Path) -> None:
 def _restic(settings: Settings, path: str | None, notes: list[str]) -> tuple[str, Site]:
     adopted = settings.share().adopt_path
     folder = _folder(path, adopted)
-    if adopted is not None and adopted.rstrip("/").lower() != path_in_snapshot(folder).lower():
+    if adopted is not None and (from_snapshot(adopted) or "").lower() != folder.lower():
         notes.append(f"Set LIFEBOAT_SHARE_ADOPT_PATH={path_in_snapshot(folder)}: it names another path now.")
     vault = settings.vault()
     if vault.api_version != API_VERSION:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from shared.errors import UsageError
+from shared.fileshare.inside import parts_of
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>"|?*]')
 _DRIVE = re.compile(r"[A-Za-z]:(?:\\|\Z)")
-_IN_SNAPSHOT = re.compile(r"/([A-Za-z])(?:/(.*))?\Z", re.DOTALL)
+_VOLUME = re.compile(r"[A-Za-z]\Z")
 
 
 def local_path(path: str, *, named_by: str = "--path") -> str:
@@ -34,10 +35,13 @@ def local_path(path: str, *, named_by: str = "--path") -> str:
 
 def path_in_snapshot(windows: str) -> str:
     """Where restic puts it: ``D:\\WebSites`` becomes ``/D/WebSites``."""
-    return "/" + windows.replace(":", "", 1).replace("\\", "/").rstrip("/")
+    return "/" + "/".join(parts_of(windows))
 
 
 def from_snapshot(adopted: str) -> str | None:
-    """The other way round; None: it is no path that restic on Windows writes."""
-    match = _IN_SNAPSHOT.match(adopted)
-    return f"{match[1]}:\\{(match[2] or '').replace('/', chr(92))}" if match else None
+    """The other way round, ``adopted`` as ``LIFEBOAT_SHARE_ADOPT_PATH`` may have it; None: it names no drive."""
+    try:
+        volume, *inside = parts_of(adopted)
+    except ValueError:
+        return None
+    return f"{volume}:\\" + "\\".join(inside) if _VOLUME.match(volume) else None

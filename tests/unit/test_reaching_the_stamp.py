@@ -13,7 +13,8 @@ import pytest
 import typer
 
 import lifeboat
-from shared.agent.script import LEAST_RESTIC, LIMIT_MINUTES, TAG
+from shared.agent.script import LEAST_RESTIC, LIMIT_MINUTES
+from shared.fileshare.inside import TAG
 from shared.preflight.make import COMPONENTS, preflight
 from shared.settings import Settings
 from shared.smb import blocked

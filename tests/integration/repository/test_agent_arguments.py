@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.agent.script import LEAST_RESTIC, TAG, agent_script
+from shared.agent.script import LEAST_RESTIC, agent_script
+from shared.fileshare.inside import TAG
 from shared.settings import Settings
 from tests.standins import restic
 from tests.unit.agent.powershell_grammar import named, parsed, text_of, value_of

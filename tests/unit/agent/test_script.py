@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.agent.script import LEAST_RESTIC, LIFEBOAT, RESTIC, TAG, agent_script, write_script
+from shared.agent.script import LEAST_RESTIC, LIFEBOAT, RESTIC, agent_script, write_script
 from shared.errors import LifeboatError, SettingsError, UsageError
+from shared.fileshare.inside import TAG
 from shared.settings import Settings
 from tests.unit.agent.powershell_grammar import named, parsed, text_of, value_of
 

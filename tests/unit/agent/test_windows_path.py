@@ -50,6 +50,11 @@ def test_restic_makes_the_drive_a_folder(windows: str, snapshot: str) -> None:
     assert local_path(found) == windows
 
 
-@pytest.mark.parametrize("path", ["/srv/WebSites", "WebSites", "", "//D"])
+@pytest.mark.parametrize("setting", ["/D/WebSites", "D:\\WebSites", "D/WebSites/", "D:/WebSites"])
+def test_the_setting_may_be_written_as_windows_or_restic_does(setting: str) -> None:
+    assert from_snapshot(setting) == "D:\\WebSites"
+
+
+@pytest.mark.parametrize("path", ["/srv/WebSites", "WebSites", "", "//D", "\\\\fs\\WebSites"])
 def test_a_path_of_another_system_names_no_drive(path: str) -> None:
     assert from_snapshot(path) is None
