@@ -31,10 +31,10 @@ def parts_of(path: str) -> tuple[str, ...]:
     if drive:
         volume, inside = [drive[1]], _SEPARATORS.split(path[drive.end() :])
     elif path.startswith(("\\\\", "//")):
-        server, *inside = filter(None, _SEPARATORS.split(path))
-        if not inside:
-            raise ValueError("it names a server and no share")
-        volume, inside = [f"\\\\{server}\\{inside[0]}"], inside[1:]
+        inside = [part for part in _SEPARATORS.split(path) if part]
+        if len(inside) < 2:
+            raise ValueError("it names no share")
+        volume, inside = [f"\\\\{inside[0]}\\{inside[1]}"], inside[2:]
     else:
         volume, inside = [], path.split("/")
     parts = [*volume, *(part for part in inside if part not in ("", "."))]

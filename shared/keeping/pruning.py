@@ -21,7 +21,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.databases.medium import LEFT_OVER_AFTER
+from shared.databases.stored_files import TAG as DATABASE_TAG
 from shared.errors import BlobNotFound, Damaged, LifeboatError, UsageError
+from shared.fileshare.inside import TAG
+from shared.keeping.agents import AgentSnapshot, superseded
 from shared.keeping.deleting import Deletions
 from shared.keeping.inventory import BLOBS, CONFIG, ELECTIONS, INDEX, JOURNALS, PACKS, SNAPSHOTS, Held
 from shared.keeping.journal import Journal, Left, put_journal
@@ -33,11 +36,12 @@ from shared.keeping.survey import Survey, record_name, take_survey
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.parts import parts_of
 from shared.recovery_point.record import is_id
+from shared.recovery_point.share import OWN_PROGRAM
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
 from shared.repository.prune import PruneLimits, PrunePlan, carry_out, plan_prune, sweepable
 from shared.repository.repository import Repository
-from shared.repository.snapshots import load_snapshot
+from shared.repository.snapshots import Snapshot, load_snapshot
 from shared.repository.trees import rfc3339_of
 from shared.settings import KeepingSettings, Settings
 from shared.storage.vault import RECORDS_CONTAINER, SHARE_CONTAINER, Vault
@@ -198,6 +202,7 @@ class _Pruning:
     """Names with their containers."""
     assumed: set[str] = field(default_factory=set)
     """What a dry run would mark, which an index that is there still names."""
+    _snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
     @property
     def current(self) -> Mapping[str, Held]:
@@ -324,19 +329,23 @@ class _Pruning:
         return [name.removeprefix(SNAPSHOTS) for name in there if name not in gone]
 
     def _unneeded_snapshots(self, going: Collection[str]) -> list[str]:
-        """Ids of those that only points that go name, and of what killed runs have left. Snapshots of other tools
-        stay."""
+        """Ids of those that only points that go name, of what killed runs have left, and of what an agent has made and
+        no point has taken. Snapshots of other tools stay."""
         needed = {each for point, parts in self.survey.parts.items() if point not in going for each in parts.snapshots}
         named = {each for parts in self.survey.parts.values() for each in parts.snapshots}
         there = self.survey.inventory.under(SNAPSHOTS)
         unneeded = {each for each in named - needed if f"{SNAPSHOTS}{each}" in there}
         orphans = {name.removeprefix(SNAPSHOTS) for name in there} - named
         unneeded |= {each for each in orphans if f"{SNAPSHOTS}{each}" in self.forget}
-        of_killed_runs = {
-            each
+        old = {
+            each: self._snapshot(each)
             for each in orphans - unneeded
-            if self.now - there[f"{SNAPSHOTS}{each}"].modified > LEFT_OVER_AFTER and self._is_ours(each)
+            if self.now - there[f"{SNAPSHOTS}{each}"].modified > LEFT_OVER_AFTER
         }
+        of_killed_runs = {each for each, snapshot in old.items() if _is_ours(snapshot)}
+        of_agents = [each for each, snapshot in old.items() if each not in of_killed_runs and _is_of_agent(snapshot)]
+        if of_agents:
+            unneeded |= self._superseded(of_agents, needed)
         if len(of_killed_runs) > max(FEW, len(named)):
             self.result.notes.append(
                 f"{len(of_killed_runs)} snapshots of Lifeboat are named by no record, and stay: were records deleted?"
@@ -344,9 +353,21 @@ class _Pruning:
             return sorted(unneeded)
         return sorted(unneeded | of_killed_runs)
 
-    def _is_ours(self, snapshot_id: str) -> bool:
-        snapshot = load_snapshot(self.repository, snapshot_id)
-        return str(snapshot.fields.get("program_version", "")).startswith("lifeboat")
+    def _superseded(self, of_agents: Collection[str], needed: Collection[str]) -> set[str]:
+        there = self.survey.inventory.under(SNAPSHOTS)
+        made: dict[str, AgentSnapshot] = {}
+        for each in [*of_agents, *needed]:
+            held = there.get(f"{SNAPSHOTS}{each}")
+            if held is not None and _is_of_agent(snapshot := self._snapshot(each)):
+                source = (snapshot.hostname, snapshot.paths)
+                made[each] = AgentSnapshot(source, held.first_written, held.modified)
+        return superseded(made, needed, self.now, keep_within=timedelta(seconds=self.keeping.within_seconds))
+
+    def _snapshot(self, snapshot_id: str) -> Snapshot:
+        """As it stands in the repository; each is read once."""
+        if snapshot_id not in self._snapshots:
+            self._snapshots[snapshot_id] = load_snapshot(self.repository, snapshot_id)
+        return self._snapshots[snapshot_id]
 
     def _unneeded_blobs(self, staying: Collection[str]) -> list[str]:
         """Names of backups of databases that only points that go name, and of what killed runs have left."""
@@ -445,6 +466,14 @@ class _Pruning:
             self.assumed |= set(journal.marks)
             self.left.marked |= dict.fromkeys(journal.marks, self.now)
             self.left.deleted |= dict.fromkeys(journal.deletes, self.now)
+
+
+def _is_ours(snapshot: Snapshot) -> bool:
+    return str(snapshot.fields.get("program_version", "")).startswith(OWN_PROGRAM)
+
+
+def _is_of_agent(snapshot: Snapshot) -> bool:
+    return TAG in snapshot.tags and DATABASE_TAG not in snapshot.tags
 
 
 def _forgettable(name: str) -> str:

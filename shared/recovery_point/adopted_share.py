@@ -151,17 +151,8 @@ class AdoptedShare:
 
     def _parts(self, snapshot: Snapshot) -> tuple[str, ...] | None:
         """Where the share should be in it. None: nothing says it, which is told."""
-        given = self.settings.adopt_path
-        if given is not None:
-            try:
-                return parts_of(given)
-            except ValueError as error:
-                raise SettingsError(
-                    f"{_SETTING} is {given!r}: {error}",
-                    remedy="Write the share's folder as the file server sees it, such as D:\\WebSites, or as "
-                    "'restic ls' shows it, such as /D/WebSites.",
-                    setting=_SETTING,
-                ) from None
+        if (given := adopt_parts(self.settings)) is not None:
+            return given
         if len(snapshot.paths) == 1:
             try:
                 return parts_of(snapshot.paths[0])
@@ -326,6 +317,22 @@ class AdoptedShare:
                 "setting": "LIFEBOAT_SHARE_MAX_AGE",
                 "object": _name(made.snapshot.id),
             }
+
+
+def adopt_parts(settings: ShareSettings) -> tuple[str, ...] | None:
+    """The folders that LIFEBOAT_SHARE_ADOPT_PATH names; None: it is not set. ``SettingsError``."""
+    given = settings.adopt_path
+    if given is None:
+        return None
+    try:
+        return parts_of(given)
+    except ValueError as error:
+        raise SettingsError(
+            f"{_SETTING} is {given!r}: {error}",
+            remedy="Write the share's folder as the file server sees it, such as D:\\WebSites, or as 'restic ls' "
+            "shows it, such as /D/WebSites.",
+            setting=_SETTING,
+        ) from None
 
 
 def adopted_share(

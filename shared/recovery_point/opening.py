@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from shared.errors import ContainerMissing, RepositoryMissing
 from shared.fileshare.sources import SourceOpener
+from shared.recovery_point.adopted_share import adopt_parts
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.share import History, read_history
 from shared.recovery_point.verifications import damaged_packs
@@ -33,8 +34,10 @@ def open_for_backup(vault: Vault, catalog: Catalog, *, new_repository: bool) -> 
 
 
 def open_share(vault: Vault, share: ShareSettings) -> SourceOpener:
-    """``SettingsError`` for a URL that is none, or a password that is nowhere: before anything is written. Where
-    somebody else reads the share, none is needed."""
+    """``SettingsError`` for a URL that is none, a password that is nowhere, or a path that is none: before anything is
+    written. Where somebody else reads the share, no password is needed."""
+    if share.adopted:
+        adopt_parts(share)
     password = share.password or ""
     if share.folder is None and not password and not share.adopted:
         password = vault.secret("share-password", setting="LIFEBOAT_SHARE_PASSWORD")
