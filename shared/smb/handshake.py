@@ -170,6 +170,8 @@ class _HandoverConnection(Connection):  # type: ignore[misc]  # smbprotocol has 
     """As in ``Negotiated``."""
     trouble = ""
     """Why nothing more is received: what became of the connection, or what came instead of SMB."""
+    silent = False
+    """That nothing came in time is the trouble."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -183,9 +185,9 @@ class _HandoverConnection(Connection):  # type: ignore[misc]  # smbprotocol has 
             message["previous_session_id"] = self.previous_session_id
         return super().send(message, *arguments, **options)
 
-    def _send_smb2_negotiate(self, *arguments: Any, **options: Any) -> Any:
+    def _send_smb2_negotiate(self, dialect: Any, _timeout: Any, *algorithms: Any) -> Any:
         asked = datetime.now(UTC)
-        response = super()._send_smb2_negotiate(*arguments, **options)
+        response = super()._send_smb2_negotiate(dialect, None, *algorithms)  # what ends the wait is our deadline
         answered = datetime.now(UTC)
         theirs = response["system_time"].get_value()
         if theirs > _NO_TIME:
@@ -223,6 +225,7 @@ class _HandoverConnection(Connection):  # type: ignore[misc]  # smbprotocol has 
                 ready = [key.fileobj for key, _ in selector.select(max(0.0, self.deadline - time.monotonic()))]
                 if self._released in ready:
                     return None
+                self.silent = not ready
                 trouble = "it closed the connection" if ready else f"no answer within {self.timeout_seconds:g} s"
                 try:
                     piece = sock.recv(count - len(received)) if ready else b""
@@ -296,6 +299,12 @@ class _Attempt:
             hint, remedy = no_connection(where.server, where.port, setting=self._url)
         elif connection.trouble:
             cause = connection.trouble
+            if connection.silent:
+                remedy = (
+                    "See whether a firewall in between drops what is sent once there is a connection, whether the file "
+                    "server and its domain controller are overloaded, or whether something else answers there; check "
+                    f"server and port in {self._url}."
+                )
         elif status is not None:
             cause = f"it answers {ntstatus.message(status)}"
         elif isinstance(error, OSError):

@@ -237,11 +237,13 @@ def test_a_server_of_another_kind(answer: bytes, told: str) -> None:
     assert "something else than a file server" in error.remedy
 
 
-def test_a_server_that_accepts_and_says_nothing() -> None:
+@pytest.mark.parametrize("limit_seconds", [0.5, 1.9])
+def test_a_server_that_accepts_and_says_nothing(limit_seconds: float) -> None:
     with server_that_says(None) as port:
         endpoint = SmbEndpoint.parse(f"smb://127.0.0.1:{port}/data", "u", "p")
-        error = refusal(SmbClient(endpoint, connect_timeout_seconds=0.5), SourceUnreachable)
-    assert "no answer within 0.5 s" in str(error)
+        error = refusal(SmbClient(endpoint, connect_timeout_seconds=limit_seconds), SourceUnreachable)
+    assert f"no answer within {limit_seconds} s" in str(error)
+    assert "firewall" in error.remedy
 
 
 @pytest.mark.parametrize("name", [USERNAME, f"LIFEBOAT\\{USERNAME}"])
