@@ -57,7 +57,7 @@ class Site:
     def agent(self, *paths: Path | str, options: tuple[str, ...] = (*TAGGED, *HOST), cwd: Path | None = None) -> str:
         """The snapshot that stock restic has made."""
         made = self.restic.backup(*(paths or [self.share]), options=options, cwd=cwd)
-        return next(each["id"] for each in self.restic.snapshots() if each["id"].startswith(made["snapshot_id"]))
+        return next(str(each["id"]) for each in self.restic.snapshots() if each["id"].startswith(made["snapshot_id"]))
 
     def at(self, ago: timedelta, **share: Any) -> str:
         """A snapshot that says it is as old as that."""
