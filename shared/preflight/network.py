@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import socket
-import ssl
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from dataclasses import replace
 
-from shared.preflight.check import Check, Found, failed, passed, warned
+from shared.preflight.check import Check, Findings, Found, failed, passed, warned
+from shared.preflight.https import PROXY, Way, clock_ahead, tls_found, way_to
 
 CONNECT_SECONDS = 8.0
 """What a TCP connection, and each step upon it, may take."""
+LOOK_LIMIT = 30.0
+"""Seconds, for TLS or an answer: each is a few steps."""
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 120.0, 300.0
 """Kerberos takes five minutes; a SAS, a token and a record's times are judged by the clock too."""
 
@@ -76,20 +74,33 @@ def port_check(
 
 def https_checks(url: str, *, setting: str, prefix: str = "") -> list[Check]:
     """Of an endpoint that speaks HTTP: ``name``, ``port``, ``tls`` (https only) and ``clock``, each with ``prefix``
-    before its name."""
-    parts = urlsplit(url)
-    host, tls = parts.hostname or "", parts.scheme.lower() == "https"
-    port = parts.port or (443 if tls else 80)
-    checks = [
-        name_check(host, setting=setting, name=f"{prefix}name"),
-        port_check(host, port, setting=setting, name=f"{prefix}port", after=(f"{prefix}name",)),
-    ]
+    before its name. Where the environment names a proxy for it, name and port are the proxy's, and the rest goes
+    through it, as the Azure libraries do."""
+    way = way_to(url)
+    first, whose, remedy = way.proxy or way, setting, ""
+    if way.proxy:
+        whose = PROXY
+        remedy = f"Check {PROXY}; where there is a way without a proxy, name {way.host} in NO_PROXY."
     last = f"{prefix}port"
-    if tls:
-        checks.append(Check(f"{prefix}tls", lambda: _tls(host, port, setting), after=(last,), setting=setting))
+    checks = [
+        name_check(first.host, setting=whose, name=f"{prefix}name", remedy=remedy),
+        port_check(first.host, first.port, setting=whose, name=last, after=(f"{prefix}name",), remedy=remedy),
+    ]
+    if way.proxy:
+        checks = [replace(check, run=_of_the_proxy(check.run)) for check in checks]
+    if way.tls:
+        checks.append(
+            Check(f"{prefix}tls", lambda: _tls(way, setting), after=(last,), limit_seconds=LOOK_LIMIT, setting=setting)
+        )
         last = f"{prefix}tls"
     checks.append(
-        Check(f"{prefix}clock", lambda: _http_clock(host, port, tls, setting), after=(last,), setting=setting)
+        Check(
+            f"{prefix}clock",
+            lambda: _http_clock(way, setting),
+            after=(last,),
+            limit_seconds=LOOK_LIMIT,
+            setting=setting,
+        )
     )
     return checks
 
@@ -105,64 +116,23 @@ def clock_found(seconds: float, whose: str) -> Found:
     return passed(f"the clock of {whose} is within {max(1.0, abs(seconds)):.0f} s of ours")
 
 
-def _tls(host: str, port: int, setting: str) -> Found:
-    context = ssl.create_default_context()
-    try:
-        with (
-            socket.create_connection((host, port), CONNECT_SECONDS) as raw,
-            context.wrap_socket(raw, server_hostname=host) as secured,
-        ):
-            return passed(f"{secured.version()}, and the certificate is good for {host}")
-    except ssl.SSLCertVerificationError as error:
-        return failed(
-            f"the certificate that {host}:{port} shows is not good for it: {error.verify_message}",
-            "If a proxy or firewall breaks TLS open, exempt this host; if the certificate is your own, add its "
-            "authority to what this machine trusts (SSL_CERT_FILE, REQUESTS_CA_BUNDLE).",
-            setting=setting,
-        )
-    except (ssl.SSLError, OSError) as error:
-        return failed(
-            f"{host}:{port} does not speak TLS: {getattr(error, 'reason', None) or error}",
-            f"Check {setting}: something else answers there, such as a proxy.",
-            setting=setting,
-        )
+def _of_the_proxy(run: Callable[[], Findings]) -> Callable[[], Findings]:
+    def look() -> Findings:
+        found = run()
+        assert isinstance(found, Found)
+        return replace(found, detail=f"the proxy of {PROXY}: {found.detail}")
+
+    return look
 
 
-def _http_clock(host: str, port: int, tls: bool, setting: str) -> Found:
-    with _connected(host, port, tls) as connection:
-        try:
-            asked = datetime.now(UTC)
-            connection.request("GET", "/?comp=list")
-            answer = connection.getresponse()
-            date, kind = answer.getheader("Date"), answer.getheader("Content-Type") or ""
-        except (OSError, http.client.HTTPException) as error:
-            return failed(
-                f"{host}:{port} does not answer as HTTP: {error}",
-                f"Check {setting}: something else answers there.",
-                setting=setting,
-            )
-    if kind.startswith("text/html"):
-        return failed(
-            f"{host}:{port} answers with a web page ({answer.status}), which no storage account or Key Vault does: a "
-            "proxy or a portal is in between",
-            f"Check {setting}, and let this host past the proxy.",
-            setting=setting,
-        )
-    try:
-        theirs = parsedate_to_datetime(date or "")
-    except ValueError:
-        return warned(f"{host} does not tell its time")
-    if theirs.tzinfo is None:
-        theirs = theirs.replace(tzinfo=UTC)
-    skew = (theirs - asked).total_seconds()
-    return clock_found(0.0 if abs(skew) < 1 else skew, host)
+def _tls(way: Way, setting: str) -> Found:
+    return tls_found(way, seconds=CONNECT_SECONDS, setting=setting)
 
 
-@contextlib.contextmanager
-def _connected(host: str, port: int, tls: bool) -> Iterator[http.client.HTTPConnection]:
-    made = http.client.HTTPSConnection if tls else http.client.HTTPConnection
-    connection = made(host, port, timeout=CONNECT_SECONDS)
-    try:
-        yield connection
-    finally:
-        connection.close()
+def _http_clock(way: Way, setting: str) -> Found:
+    ahead = clock_ahead(way, seconds=CONNECT_SECONDS, setting=setting)
+    if isinstance(ahead, Found):
+        return ahead
+    if ahead is None:
+        return warned(f"{way.host} does not tell its time")
+    return clock_found(ahead, way.host)

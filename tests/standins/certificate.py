@@ -25,8 +25,17 @@ class Certificate:
         return {"REQUESTS_CA_BUNDLE": str(self.chain), "SSL_CERT_FILE": str(self.chain)}
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """Write ``loopback.pem`` and ``loopback.key`` into ``folder``, good for a day."""
+LOOPBACK: tuple[x509.GeneralName, ...] = (
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.DNSName("localhost"),
+)
+
+
+def make_certificate(
+    folder: Path, *, names: tuple[x509.GeneralName, ...] = LOOPBACK, begins: timedelta = timedelta(hours=-1)
+) -> Certificate:
+    """Write ``loopback.pem`` and ``loopback.key`` into ``folder``. Good from now and ``begins`` on, for a day and an
+    hour; for loopback, or for other ``names``."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lifeboat tests")])
     now = datetime.now(UTC)
@@ -39,12 +48,9 @@ def make_certificate(folder: Path) -> Certificate:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]),
-            critical=False,
-        )
+        .not_valid_before(now + begins)
+        .not_valid_after(now + begins + timedelta(hours=25))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
             x509.KeyUsage(
