@@ -36,7 +36,12 @@ def backup(point: RecoveryPoint) -> None:
     reasons(point.reasons)
     result(f"recovery point {point.point}: {point.status} after {duration_text(point.duration_seconds)}")
     share = point.share
-    if share is not None and "files" in share:
+    if share is not None and "adopted" in share:
+        result(
+            f"  share: {share['files']:,} files, {bytes_text(share['bytes'])}; adopted the snapshot "
+            f"{share['snapshot'][:8]} of {share['data_time'][:19]}Z, made on {share['adopted']['hostname']}"
+        )
+    elif share is not None and "files" in share:
         result(
             f"  share: {share['files']:,} files, {share['unchanged']:,} of them unchanged; "
             f"read {bytes_text(share['bytes_read'])}, stored {bytes_text(share['bytes_stored'])}; "
@@ -44,8 +49,9 @@ def backup(point: RecoveryPoint) -> None:
         )
     databases(point.components.get("databases", {}))
     secrets(point.components.get("secrets", {}))
-    for note in point.components.get("databases", {}).get("notes", ()):
-        message(note)
+    for component in ("databases", "share"):
+        for note in point.components.get(component, {}).get("notes", ()):
+            message(note)
     if point.gone:
         message(
             f"not whole: {', '.join(point.gone)} of the whole point before is not configured any more; if that is "

@@ -16,6 +16,7 @@ from shared.repository.walk import TreeWalker, WalkedTree
 MOST_FILES = 2**53
 """A few small trees that name each other often enough can claim any number."""
 MOST_DAMAGES = 1000
+NOT_WHOLE = "and its pack is not there, not as long as it should be, or was found rotten"
 
 
 class Totals(NamedTuple):
@@ -55,6 +56,22 @@ def check_folder(
     return _Check(repository, check, progress).run(folder)
 
 
+class NamedPacks:
+    """Where index files say that a blob is that was not found: the pack that is gone, or not what it should be."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._own = repository
+        self._everything: Repository | None = None
+
+    def find(self, blob_id: str, *, tree: bool) -> str | None:
+        """The pack's name; None: no index names the blob. Reads every index file, once."""
+        if self._everything is None:
+            self._everything = Repository(self._own.store, self._own.key, self._own.config)
+            self._everything.load_index()
+        found = self._everything.index.find(bytes.fromhex(blob_id), tree=tree) if _is_id(blob_id) else None
+        return pack_name(found.pack) if found is not None else None
+
+
 class _Counted(NamedTuple):
     own: Totals
     below: list[str]
@@ -66,7 +83,7 @@ class _Check:
         self._check = check
         self._progress = progress
         self._result = FolderCheck()
-        self._everything: Repository | None = None
+        self._named = NamedPacks(repository)
 
     def run(self, folder: Node) -> FolderCheck:
         if folder.subtree is None:
@@ -126,16 +143,8 @@ class _Check:
     def _lost(self, blob_id: str, *, is_tree: bool, why: str, name: str | None) -> None:
         """Something that is not where it should be, or cannot be opened, by the pack that an index names for it."""
         if name is None:
-            if self._everything is None:
-                own = self._repository
-                self._everything = Repository(own.store, own.key, own.config)
-                self._everything.load_index()
-            found = self._everything.index.find(bytes.fromhex(blob_id), tree=is_tree) if _is_id(blob_id) else None
-            if found is not None:
-                name = pack_name(found.pack)
-                why += ", and its pack is not there, not as long as it should be, or was found rotten"
-            else:
-                why += ", which no index names"
+            name = self._named.find(blob_id, tree=is_tree)
+            why += f", {NOT_WHOLE}" if name else ", which no index names"
         self._damage(name or blob_id, why)
 
     def _damage(self, name: str, why: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from shared.databases.stored_files import TAG as DATABASE_TAG
 from shared.errors import BlobNotFound, Damaged, LifeboatError, SettingsError, UsageError
-from shared.fileshare.folder_check import FolderCheck, check_folder
+from shared.fileshare.folder_check import NOT_WHOLE, FolderCheck, NamedPacks, check_folder
 from shared.fileshare.inside import TAG, find_folder, parts_of, share_folder
 from shared.fileshare.outcome import PathList
 from shared.fileshare.shard import Progress
@@ -129,7 +129,9 @@ class AdoptedShare:
             parts = self._parts(snapshot)
             located = find_folder(reader, snapshot.tree, parts) if parts else None
         except Damaged as error:
-            self._reasons.append(_damaged(snapshot.id, str(error), error.object))
+            pack = NamedPacks(self.repository).find(error.object or "", tree=True)
+            why = f"{error}, {NOT_WHOLE}" if pack else str(error)
+            self._reasons.append(_damaged(snapshot.id, why, pack or error.object))
             return None
         if parts is None:
             return None

@@ -95,6 +95,11 @@ class Facts:
         return str(source.get("name") or "WebSites")
 
     @property
+    def share_path(self) -> str:
+        """Where the share lies inside its snapshot."""
+        return str(self.share.get("path") or f"/{self.share_name}")
+
+    @property
     def build(self) -> str | None:
         """Of the resource provider, as the operator told it when the point was made."""
         found = self.point.source.get("resource_provider_build")

@@ -131,13 +131,13 @@ def _restore(facts: Facts) -> Step:
 
 def _stock(facts: Facts) -> Step:
     snapshot = str(facts.point.snapshot)
-    inside = f"{snapshot}:/{facts.share_name}"
+    inside = f"{snapshot}:{facts.share_path}"
     return step(
         "Only where Lifeboat cannot run: restore it by stock restic",
         "On the Windows file server itself, with **restic 0.19 or later**: 0.17 to 0.18 restore every inherited ACL "
         "entry as an explicit one, earlier ones none. (From 0.14 on, any restic on Linux or macOS restores content "
         "and times, without ACLs, and, before 0.17, only the whole snapshot: leave out "
-        f"{code(f':/{facts.share_name}')}.)",
+        f"{code(f':{facts.share_path}')}.)",
         block(restic_settings(facts), "powershell"),
         block(
             [
