@@ -261,6 +261,30 @@ class Settings:
         """``url``, ``disk`` or ``adopt``; ``default`` where the setting is absent."""
         return self._choice("SQL_MODE", default, ("url", "disk", "adopt"))
 
+    def restore_sql_mode(self, default: str = "url") -> str:
+        """``url`` or ``disk``: the way by which databases are brought back. Adopted ones: through the landing account
+        where it is set, else through the disk folder. ``SettingsError`` where neither is."""
+        mode = self.sql_mode(default)
+        if mode != "adopt":
+            return mode
+        if self.has_landing():
+            return "url"
+        if self.has_disk():
+            return "disk"
+        raise SettingsError(
+            "backups that were adopted are to be brought back, and neither LIFEBOAT_LANDING_URL nor "
+            "LIFEBOAT_SQL_DISK_PATH says where the SQL server can read them",
+            remedy="Set LIFEBOAT_LANDING_URL (a storage account), or LIFEBOAT_SQL_DISK_PATH (a UNC folder, with "
+            "LIFEBOAT_SQL_DISK_URL).",
+            setting="LIFEBOAT_LANDING_URL",
+        )
+
+    def has_landing(self) -> bool:
+        return self._text("LANDING_URL") is not None
+
+    def has_disk(self) -> bool:
+        return self._text("SQL_DISK_PATH") is not None
+
     def databases(self) -> DatabasesSettings:
         mode = self.sql_mode()
         return DatabasesSettings(
@@ -289,7 +313,8 @@ class Settings:
         return limit
 
     def own_log_chain(self) -> bool:
-        return self._boolean("SQL_OWN_LOG_CHAIN", False)
+        """Never where somebody else makes the backups."""
+        return self.sql_mode() != "adopt" and self._boolean("SQL_OWN_LOG_CHAIN", False)
 
     def sql_server(self) -> ServerSettings:
         """The source."""
@@ -509,6 +534,11 @@ class Settings:
     def app_service_build(self) -> str | None:
         """The resource provider's build, as the operator reads it in the portal: nothing else can tell us."""
         return self._text("APP_SERVICE_BUILD")
+
+    @property
+    def role(self) -> str:
+        """Which of the two apps this is: ``backup`` or ``keeper``; the command line is a backup's unless it is told."""
+        return self._text("ROLE") or "backup"
 
     def configured(self) -> list[str]:
         """The components whose first setting is there."""

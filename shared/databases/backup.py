@@ -72,6 +72,8 @@ class Outcome:
     headers: list[Json] = field(default_factory=list)
     """RESTORE HEADERONLY of each, as the server gave it."""
     failed: bool = False
+    again: set[str] = field(default_factory=set)
+    """Uuids of those that an earlier point holds, and that this one only names again."""
 
     @property
     def moment(self) -> datetime | None:
@@ -124,7 +126,7 @@ class DatabaseBackups:
                 raise
             except LifeboatError as error:
                 outcome.failed = True
-                outcome.reasons.append(_reason(error, name))
+                outcome.reasons.append(database_reason(error, name))
 
     def _through_a_failover(self, back_up: Callable[[DatabaseFacts, Outcome], None], outcome: Outcome) -> None:
         """Back up one database. Where the server goes away in the middle, it is waited for and the database begun
@@ -261,7 +263,7 @@ class DatabaseBackups:
 
     def _keep(self, made: BackupSet, outcome: Outcome) -> None:
         outcome.backups.append(made)
-        outcome.reasons += self._certificates(made)
+        outcome.reasons += certificate_reasons(made, self.held_certificates)
 
     def _ours(self, outcome: Outcome) -> list[BackupSet]:
         return [*self.history.get(outcome.name, ()), *outcome.backups]
@@ -450,21 +452,23 @@ class DatabaseBackups:
             self.check()
             self.sleep(FAILOVER_POLL_SECONDS)
 
-    def _certificates(self, made: BackupSet) -> list[Reason]:
-        needed = made.tde_thumbprints | ({made.encryptor_thumbprint} if made.encryptor_thumbprint else set())
-        return [
-            {
-                "component": "databases",
-                "code": "certificate-not-held",
-                "message": f"{made.database} is encrypted by the certificate {thumbprint}, which is not among the "
-                "secrets with a private key that can be opened: without both no other server can restore the backup",
-                "remedy": "On the server: BACKUP CERTIFICATE ... WITH PRIVATE KEY. Then keep the certificate ('secrets "
-                "put FILE --name NAME'), its key (--name NAME-key), and the key's password in a text file (--name "
-                "NAME-password).",
-                "database": made.database,
-            }
-            for thumbprint in sorted(needed - self.held_certificates)
-        ]
+
+def certificate_reasons(made: BackupSet, held: frozenset[str]) -> list[Reason]:
+    """``held``: thumbprints of certificates whose private key is kept."""
+    needed = made.tde_thumbprints | ({made.encryptor_thumbprint} if made.encryptor_thumbprint else set())
+    return [
+        {
+            "component": "databases",
+            "code": "certificate-not-held",
+            "message": f"{made.database} is encrypted by the certificate {thumbprint}, which is not among the "
+            "secrets with a private key that can be opened: without both no other server can restore the backup",
+            "remedy": "On the server: BACKUP CERTIFICATE ... WITH PRIVATE KEY. Then keep the certificate ('secrets "
+            "put FILE --name NAME'), its key (--name NAME-key), and the key's password in a text file (--name "
+            "NAME-password).",
+            "database": made.database,
+        }
+        for thumbprint in sorted(needed - held)
+    ]
 
 
 class _LogLeft(DatabaseError):
@@ -501,8 +505,9 @@ def _require_as_planned(made: BackupSet, facts: DatabaseFacts, plan: chains.Next
         )
 
 
-def _reason(error: LifeboatError, database: str) -> Reason:
+def database_reason(error: LifeboatError, database: str) -> Reason:
+    """A source of ours that fails is told as the database's failure; an error of databases has its own code."""
     reason = error.as_reason("databases")
-    if isinstance(error, SourceError):
+    if isinstance(error, SourceError) and not isinstance(error, DatabaseError):
         reason["code"] = DatabaseError.code
     return reason | {"database": database}

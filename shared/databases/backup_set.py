@@ -21,6 +21,7 @@ from shared.repository.trees import rfc3339_of
 Json = dict[str, Any]
 
 _HEADER_TYPES = {1: BackupType.FULL, 2: BackupType.LOG, 5: BackupType.DIFFERENTIAL}
+_HISTORY_TYPES = {"D": BackupType.FULL, "L": BackupType.LOG, "I": BackupType.DIFFERENTIAL}
 UNKNOWN_ZONE = 127
 """msdb's time_zone where the server does not know it."""
 _LSNS = ("first_lsn", "last_lsn", "checkpoint_lsn", "database_backup_lsn", "differential_base_lsn", "fork_point_lsn")
@@ -70,6 +71,10 @@ class BackupSet:
     encryptor_thumbprint: str | None
     """Hex, of the certificate that encrypts the backup itself."""
     media_set_id: int | None = None
+    position: int = 1
+    """Which backup set of its files it is: somebody else's backups may lie in one file behind each other."""
+    adopted: Mapping[str, Any] | None = field(default=None, compare=False)
+    """Of a backup that somebody else made: who, where it lay, and how it was checked. None: it is ours."""
     point: str | None = field(default=None, compare=False)
     """The recovery point that holds it; not in the record, which is in that point."""
     stored: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -104,6 +109,8 @@ class BackupSet:
                 value = rfc3339_of(value)
             elif each.name == "files":
                 value = [dict(file) for file in value]
+            elif each.name == "adopted" and value is not None:
+                value = dict(value)
             document[each.name] = value
         return document
 
@@ -120,6 +127,8 @@ class BackupSet:
                 values[name] = _aware(values[name])
             values["kind"] = BackupType(values["kind"])
             values["files"] = tuple(dict(file) for file in values.get("files") or ())
+            values["position"] = int(values.get("position", 1))
+            values["adopted"] = None if values.get("adopted") is None else dict(values["adopted"])
             values["stored"] = _stored(values["stored"])
             return cls(**values | {"point": point})
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -189,6 +198,7 @@ def from_header(
         containment=int(header.get("containment") or 0),
         encryptor_thumbprint=hexadecimal(header.get("EncryptorThumbprint")),
         media_set_id=history["media_set_id"] if history else None,
+        position=int(header.get("Position") or 1),
         stored=stored,
         files=tuple(
             {
@@ -200,6 +210,50 @@ def from_header(
             }
             for file in files
         ),
+    )
+
+
+def from_history(row: Row, *, time_zone_minutes: int) -> BackupSet:
+    """From msdb alone, of a backup that nobody has looked at yet: without bytes, and without the files that were in
+    the database. ``time_zone_minutes``: of the server now, where msdb does not know it. ``Damaged`` as above."""
+    kind = _HISTORY_TYPES.get(str(row["type"]).strip())
+    if kind is None:
+        raise Damaged(f"the backup has type {row['type']!r}")
+    zone = time_zone_minutes if row["time_zone"] in (None, UNKNOWN_ZONE) else int(row["time_zone"]) * 15
+    versions = (row["software_major_version"], row["software_minor_version"], row["software_build_version"])
+    return BackupSet(
+        database=row["database_name"],
+        kind=kind,
+        uuid=guid(row["backup_set_uuid"]) or "",
+        copy_only=bool(row["is_copy_only"]),
+        first_lsn=whole(row["first_lsn"]) or 0,
+        last_lsn=whole(row["last_lsn"]) or 0,
+        checkpoint_lsn=whole(row["checkpoint_lsn"]),
+        database_backup_lsn=whole(row["database_backup_lsn"]),
+        differential_base_lsn=whole(row["differential_base_lsn"]),
+        differential_base_guid=guid(row["differential_base_guid"]),
+        recovery_fork_guid=guid(row["last_recovery_fork_guid"]),
+        first_recovery_fork_guid=guid(row["first_recovery_fork_guid"]),
+        fork_point_lsn=whole(row["fork_point_lsn"]),
+        family_guid=guid(row["family_guid"]),
+        database_guid=guid(row["database_guid"]),
+        started=_utc(row["backup_start_date"], zone),
+        finished=_utc(row["backup_finish_date"], zone),
+        time_zone_minutes=zone,
+        recovery_model=str(row["recovery_model"] or "").replace("-", "_"),
+        begins_log_chain=bool(row["begins_log_chain"]),
+        has_bulk_logged_data=bool(row["has_bulk_logged_data"]),
+        is_damaged=bool(row["is_damaged"]),
+        has_checksums=bool(row["has_backup_checksums"]),
+        backup_size_bytes=whole(row["backup_size"]) or 0,
+        compressed_size_bytes=whole(row["compressed_backup_size"]) or whole(row["backup_size"]) or 0,
+        server=row["server_name"],
+        software_version=".".join(str(each or 0) for each in versions),
+        database_version=row["database_version"],
+        containment=0,
+        encryptor_thumbprint=hexadecimal(row["encryptor_thumbprint"]),
+        media_set_id=row["media_set_id"],
+        position=int(row["position"] or 1),
     )
 
 

@@ -21,6 +21,7 @@ from shared.databases.statements import BackupType
 from shared.errors import DatabaseError
 
 A_SECOND = timedelta(seconds=1)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 FULL, DIFFERENTIAL, LOG = BackupType.FULL, BackupType.DIFFERENTIAL, BackupType.LOG
 
 
@@ -190,6 +191,23 @@ def chain_at(moment: datetime, sets: Sequence[BackupSet], database: str) -> Chai
     )
 
 
+def newest_chain(sets: Sequence[BackupSet]) -> Chain | None:
+    """What reaches the latest moment that can be reached, by the fewest logs. None: there is no full backup."""
+    best: Chain | None = None
+    for start in _starts(sets, before=_END_OF_TIME):
+        steps = _steps(start.sets[-1], sets)
+        last = max(steps, key=lambda step: step.backup.finished)
+        chain = Chain(start.full, start.differential, last.logs())
+        if best is None or chain.moment > best.moment:
+            best = chain
+    return best
+
+
+def logs_upon(data: BackupSet, sets: Iterable[BackupSet]) -> list[BackupSet]:
+    """Every log that can be applied upon ``data`` without a gap."""
+    return [step.backup for step in _steps(data, sets)[1:]]
+
+
 def _starts(sets: Iterable[BackupSet], *, before: datetime) -> list[Chain]:
     """Fulls, and fulls with a differential, that ended by ``before``; the latest moment first."""
     ended = [each for each in sets if each.finished <= before]
@@ -299,7 +317,7 @@ def _refuse_changed_clock(chain: Sequence[BackupSet], moment: datetime, sets: It
 
 def _reachable(moment: datetime, sets: Sequence[BackupSet]) -> str:
     """Which ends of backups there are before and after ``moment`` that can be restored."""
-    starts = [chain.sets[-1] for chain in _starts(sets, before=datetime.max.replace(tzinfo=UTC))]
+    starts = [chain.sets[-1] for chain in _starts(sets, before=_END_OF_TIME)]
     ends = sorted({step.backup.finished for start in starts for step in _steps(start, sets)})
     before = [each for each in ends if each <= moment]
     after = [each for each in ends if each > moment]

@@ -41,6 +41,10 @@ class DiskMedium:
         for name in sorted(self._made - self._left):
             self._remove(name)
 
+    @property
+    def reads_positions(self) -> bool:
+        return True
+
     def attach(self, connection: Connection) -> None:
         """Nothing is given to the server: its own account writes. What earlier runs left is cleared away."""
         self._folder.connect()

@@ -50,6 +50,11 @@ def is_left_over(name: str, now: datetime) -> bool:
 class Medium(Protocol):
     """Used by one thread at a time; a context manager, which clears away what it made."""
 
+    @property
+    def reads_positions(self) -> bool:
+        """Whether a backup can be read that lies in a file behind others (WITH FILE)."""
+        ...
+
     def attach(self, connection: Connection) -> None:
         """Make the instance behind ``connection`` able to write and read here; again after a failover."""
         ...

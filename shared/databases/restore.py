@@ -22,7 +22,7 @@ from shared.databases.backup_set import BackupSet, from_header
 from shared.databases.chains import Chain
 from shared.databases.connection import Connection
 from shared.databases.inspection import VERSION_NAMES, DatabaseFacts, ServerFacts
-from shared.databases.medium import BLOBS, LEFT_OVER_AFTER, Medium
+from shared.databases.medium import BLOBS, LEFT_OVER_AFTER, REPOSITORY, Medium
 from shared.databases.progress import Progress
 from shared.databases.runner import Runner
 from shared.databases.statements import BackupType, Devices
@@ -107,6 +107,16 @@ class DatabaseRestores:
         return Planned(chain, target, existing, move, takes_tail=existing is not None and _has_tail(existing))
 
     def _refuse(self, chain: Chain, server: ServerFacts, existing: DatabaseFacts | None) -> None:
+        behind = next((each for each in chain.sets if each.position > 1), None)
+        if behind is not None and not self.medium.reads_positions:
+            raise DatabaseError(
+                f"the {behind.kind} backup of {behind.database} is number {behind.position} of those that were written "
+                "to one file, and RESTORE FROM URL reads only the first",
+                remedy="Set LIFEBOAT_SQL_MODE=disk and LIFEBOAT_SQL_DISK_PATH (with LIFEBOAT_SQL_DISK_URL), and "
+                "restore FROM DISK.",
+                setting="LIFEBOAT_SQL_DISK_PATH",
+                database=behind.database,
+            )
         newest = max(each.major for each in chain.sets)
         database = chain.full.database
         if newest > server.major:
@@ -148,7 +158,7 @@ class DatabaseRestores:
         lines = []
         if planned.existing is not None and planned.existing.state == "RESTORING":
             lines.append(statements.recover(planned.target))
-        chain = [self.medium.planned(each.stored, _folder(each)) for each in planned.chain.sets]
+        chain = [_of(each, self.medium.planned(each.stored, _folder(each))) for each in planned.chain.sets]
         if planned.existing is not None:
             lines += [statements.verify_only(devices) for devices in chain]
         if planned.takes_tail:
@@ -185,12 +195,15 @@ class DatabaseRestores:
         something, and nothing was touched."""
         began = time.monotonic()
         result = Restored(planned.target)
-        brought = []
+        brought: list[Devices] = []
+        places: dict[str, Devices] = {}
         try:
             for each in planned.chain.sets:
-                self.progress.text = f"bringing {each.database} ({each.kind}) from the vault"
-                brought.append(self.medium.fetch(each.stored, _folder(each), self.check))
-                result.bytes += sum(int(part["size_bytes"]) for part in _parts(each.stored))
+                if _folder(each) not in places:
+                    self.progress.text = f"bringing {each.database} ({each.kind}) from the vault"
+                    places[_folder(each)] = self.medium.fetch(each.stored, _folder(each), self.check)
+                    result.bytes += sum(int(part["size_bytes"]) for part in _parts(each.stored))
+                brought.append(_of(each, places[_folder(each)]))
             for devices in brought if planned.existing is not None else ():
                 self._renewed.verify(devices, planned.target)
             planned = self._recover_left(planned)
@@ -200,7 +213,7 @@ class DatabaseRestores:
                 self.notes.append(f"{planned.target} had no tail of its log to save: {_why_no_tail(planned.existing)}")
             self._restore(planned, brought)
         finally:
-            for devices in brought:
+            for devices in places.values():
                 self.medium.discard(devices)
         result.database_guid = self._require_online(planned.target).database_guid
         result.seconds = time.monotonic() - began
@@ -413,7 +426,19 @@ def _why_no_tail(existing: DatabaseFacts) -> str:
 
 
 def _folder(backup: BackupSet) -> str:
-    return f"restore-{backup.uuid[:13]}"
+    """Backups that lie in one file behind each other have one folder."""
+    of = backup.uuid if backup.position == 1 and backup.adopted is None else _stored_as(backup)
+    return f"restore-{of[:13]}"
+
+
+def _stored_as(backup: BackupSet) -> str:
+    """What is the same for all backups that lie in the same files in the vault."""
+    return str(backup.stored["snapshot"]) if backup.stored["kind"] == REPOSITORY else backup.uuid
+
+
+def _of(backup: BackupSet, devices: Devices) -> Devices:
+    """The one backup at ``devices``."""
+    return replace(devices, position=backup.position, has_checksums=backup.has_checksums)
 
 
 def _parts(stored: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -63,12 +63,19 @@ class Runner:
 
     def read_media(self, devices: Devices, database: str) -> tuple[Row, list[Row]]:
         """HEADERONLY and FILELISTONLY. ``DatabaseError`` where there is not exactly one backup set."""
-        headers = self.long(statements.header_only(devices), database, f"reading the header of {database}").rows
+        headers = self.headers(devices, database)
         if len(headers) != 1:
             raise DatabaseError(
                 f"the media of {database} hold {len(headers)} backup sets instead of one",
                 remedy="Find out who else writes there.",
                 database=database,
             )
-        files = self.long(statements.file_list_only(devices), database, f"reading the files of {database}").rows
-        return headers[0], files
+        return headers[0], self.files(devices, database)
+
+    def headers(self, devices: Devices, database: str) -> list[Row]:
+        """HEADERONLY: one row for each backup set that lies there."""
+        return self.long(statements.header_only(devices), database, f"reading the header of {database}").rows
+
+    def files(self, devices: Devices, database: str) -> list[Row]:
+        """FILELISTONLY of the one backup set."""
+        return self.long(statements.file_list_only(devices), database, f"reading the files of {database}").rows

@@ -32,6 +32,10 @@ class Devices:
     kind: str
     """``URL`` or ``DISK``."""
     names: tuple[str, ...]
+    position: int = 1
+    """Which backup set there, counted from 1. FROM URL takes no FILE: only the first can be read there."""
+    has_checksums: bool = True
+    """Of the backup set: CHECKSUM of one that has none is refused."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= MOST_DEVICES:
@@ -46,6 +50,10 @@ class Devices:
 
     def sql(self) -> str:
         return ", ".join(f"{self.kind} = {literal(name)}" for name in self.names)
+
+    def reading(self) -> list[str]:
+        """Options by which RESTORE reads this one backup set."""
+        return [*([f"FILE = {self.position}"] if self.position > 1 else []), *(["CHECKSUM"] * self.has_checksums)]
 
 
 # --- backing up ---
@@ -80,15 +88,18 @@ def backup(
 
 
 def verify_only(devices: Devices) -> str:
-    return f"RESTORE VERIFYONLY FROM {devices.sql()} WITH CHECKSUM, STATS = {STATS_PERCENT}"
+    options = [*devices.reading(), f"STATS = {STATS_PERCENT}"]
+    return f"RESTORE VERIFYONLY FROM {devices.sql()} WITH {', '.join(options)}"
 
 
 def header_only(devices: Devices) -> str:
+    """Of every backup set that lies there."""
     return f"RESTORE HEADERONLY FROM {devices.sql()}"
 
 
 def file_list_only(devices: Devices) -> str:
-    return f"RESTORE FILELISTONLY FROM {devices.sql()}"
+    which = f" WITH FILE = {devices.position}" if devices.position > 1 else ""
+    return f"RESTORE FILELISTONLY FROM {devices.sql()}{which}"
 
 
 def create_credential(container_url: str, sas_token: str) -> str:
@@ -117,7 +128,7 @@ def restore_database(database: str, devices: Devices, *, move: Mapping[str, str]
     options = [f"MOVE {literal(logical)} TO {literal(path)}" for logical, path in move.items()]
     if replace:
         options.append("REPLACE")
-    options += ["NORECOVERY", "CHECKSUM", f"STATS = {STATS_PERCENT}"]
+    options += ["NORECOVERY", *devices.reading(), f"STATS = {STATS_PERCENT}"]
     return f"RESTORE DATABASE {quote_name(database)} FROM {devices.sql()} WITH {', '.join(options)}"
 
 
@@ -125,7 +136,7 @@ def restore_log(database: str, devices: Devices, *, stop_at: datetime | None, re
     """``stop_at``: local time of the server that made the backup, without a zone, as a literal: T-SQL takes no other
     type than char and datetime there. With ``recovery`` a log that does not reach it leaves the database RESTORING,
     where a later RECOVERY would bring it up as of an earlier moment in silence."""
-    options = ["RECOVERY" if recovery else "NORECOVERY", "CHECKSUM", f"STATS = {STATS_PERCENT}"]
+    options = ["RECOVERY" if recovery else "NORECOVERY", *devices.reading(), f"STATS = {STATS_PERCENT}"]
     if stop_at is not None:
         moment = f"{stop_at:%Y-%m-%dT%H:%M:%S}.{stop_at.microsecond // 1000:03}"
         options.insert(0, f"STOPAT = {literal(moment)}")
@@ -216,6 +227,51 @@ SELECT TOP (1) s.backup_finish_date, s.name, s.user_name
 FROM msdb.dbo.backupset AS s
 WHERE s.database_name = ? AND s.type = 'L' AND s.is_copy_only = 0
 ORDER BY s.backup_set_id DESC
+""".strip()
+
+FULLS_BACK = 3
+"""So many full backups back somebody else's history is read: what is older is adopted already, or of no use."""
+
+_OF_OTHERS = f"""
+s.database_name = ? AND s.server_name = ? AND s.type IN ('D', 'I', 'L') AND s.backup_finish_date IS NOT NULL
+  AND (s.name IS NULL OR s.name NOT LIKE 'lifeboat %')
+  AND s.backup_set_id >= COALESCE((
+    SELECT MIN(f.backup_set_id) FROM (
+      SELECT TOP ({FULLS_BACK}) b.backup_set_id FROM msdb.dbo.backupset AS b
+      WHERE b.database_name = ? AND b.server_name = ? AND b.type = 'D' AND b.is_copy_only = 0 AND b.is_snapshot = 0
+        AND (b.name IS NULL OR b.name NOT LIKE 'lifeboat %')
+      ORDER BY b.backup_set_id DESC
+    ) AS f
+  ), 0)
+""".strip()  # noqa: S608 - constants
+"""Parameters: database and server, twice. Backups of another server are in msdb too, where one was restored here."""
+
+BACKUPS_OF_OTHERS = f"""
+SELECT s.backup_set_uuid, s.backup_set_id, s.media_set_id, s.name, s.user_name, s.position, s.type, s.first_lsn,
+       s.last_lsn, s.checkpoint_lsn, s.database_backup_lsn, s.differential_base_lsn, s.differential_base_guid,
+       s.database_name, s.backup_start_date, s.backup_finish_date, s.time_zone, s.backup_size,
+       s.compressed_backup_size, s.is_copy_only, s.is_snapshot, s.has_backup_checksums, s.is_damaged, s.recovery_model,
+       s.begins_log_chain, s.has_bulk_logged_data, s.database_guid, s.family_guid, s.first_recovery_fork_guid,
+       s.last_recovery_fork_guid, s.fork_point_lsn, s.server_name, s.database_version, s.software_major_version,
+       s.software_minor_version, s.software_build_version, s.encryptor_thumbprint
+FROM msdb.dbo.backupset AS s
+WHERE {_OF_OTHERS}
+ORDER BY s.backup_set_id
+""".strip()  # noqa: S608 - constants
+
+MEDIA_OF_OTHERS = f"""
+SELECT f.media_set_id, f.family_sequence_number, f.mirror, f.device_type, f.physical_device_name,
+       m.media_family_count
+FROM msdb.dbo.backupmediafamily AS f JOIN msdb.dbo.backupmediaset AS m ON m.media_set_id = f.media_set_id
+WHERE f.media_set_id IN (SELECT s.media_set_id FROM msdb.dbo.backupset AS s WHERE {_OF_OTHERS})
+ORDER BY f.media_set_id, f.family_sequence_number, f.mirror
+""".strip()  # noqa: S608 - constants
+
+FILES_OF_BACKUP = """
+SELECT b.logical_name, b.physical_name, b.file_type, b.file_size
+FROM msdb.dbo.backupfile AS b
+WHERE b.backup_set_id = ? AND b.is_present = 1
+ORDER BY b.file_number
 """.strip()
 
 RUNNING = """

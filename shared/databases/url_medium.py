@@ -60,6 +60,10 @@ class UrlMedium:
             self._clear_left_over_containers()
         return self._container
 
+    @property
+    def reads_positions(self) -> bool:
+        return False
+
     def attach(self, connection: Connection) -> None:
         self._clear_left_over_credentials(connection)
         url = self._opened.url

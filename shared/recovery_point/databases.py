@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
+from shared.databases.adopted_files import PlanFiles
+from shared.databases.adopting import DatabaseAdoptions
 from shared.databases.backup import DatabaseBackups, Outcome
 from shared.databases.backup_set import BackupSet
-from shared.databases.chains import NoChain, chain_at, newest_base
+from shared.databases.chains import Chain, NoChain, chain_at, newest_base
 from shared.databases.connection import Connection, check_settings
 from shared.databases.disk_folder import DiskFolder
 from shared.databases.disk_medium import DiskMedium
+from shared.databases.inspection import ServerFacts
 from shared.databases.logins import read_logins
 from shared.databases.medium import REPOSITORY, Depot, Medium
 from shared.databases.progress import Progress
@@ -32,6 +35,7 @@ Json = dict[str, Any]
 
 LOGINS_SECRET = "sql-logins"  # noqa: S105 - the name of a secret, not one
 CLOCKS_DIFFER_SECONDS = 300
+ADOPT = "adopt"
 
 _EVENTS = {
     COMPLETE: Event.DATABASE_COMPLETED,
@@ -108,6 +112,35 @@ def connect(server: ServerSettings, vault: Vault) -> Callable[[], Connection]:
     return lambda: Connection.open(server, password)
 
 
+def restore_mode(settings: Settings, made_in: str, chains: Mapping[str, Chain]) -> str:
+    """By which way backups are brought back: ``url`` or ``disk``. ``made_in``: the mode of the point.
+
+    What was adopted comes back through the landing account where there is one, unless it lies in a file behind others
+    and there is a disk folder. ``SettingsError``: neither is set.
+    """
+    mode = settings.restore_sql_mode(default=made_in)
+    adopted = settings.sql_mode(default=made_in) == ADOPT
+    behind = any(each.position > 1 for chain in chains.values() for each in chain.sets)
+    return "disk" if adopted and behind and settings.has_disk() else mode
+
+
+class Run(Protocol):
+    """Backs databases up, or adopts what somebody else did."""
+
+    server: ServerFacts | None
+    outcomes: dict[str, Outcome]
+    history: Mapping[str, Sequence[BackupSet]]
+
+    def run(self) -> None: ...
+
+    def run_logs(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+
 def open_medium(settings: Settings, mode: str, vault: Vault, depot: Depot, limit_seconds: float) -> Medium:
     """Of mode ``url`` or ``disk``. ``SettingsError`` for what that needs and is not set."""
     if mode == "url":
@@ -127,14 +160,15 @@ class DatabasesComponent:
     vault: Vault
     repository: Callable[[], Repository]
     history: Callable[[], Mapping[str, Sequence[BackupSet]]]
-    """Read only where the log chain is ours."""
+    """Read only where the log chain is ours, or backups are adopted."""
     check: Callable[[], None]
     progress: Progress = field(default_factory=Progress)
     logs_only: bool = False
     held_certificates: frozenset[str] = frozenset()
     """Thumbprints of certificates that are kept with their private key."""
     _medium: Medium | None = None
-    _run: DatabaseBackups | None = None
+    _run: Run | None = None
+    _closing: ExitStack = field(default_factory=ExitStack)
     _logins: Json = field(default_factory=dict)
     _reasons: list[Json] = field(default_factory=list)
 
@@ -147,11 +181,25 @@ class DatabasesComponent:
         password = server_password(self.settings.server, self.vault)
         with suppress(DriverMissing):  # that costs the databases, not the share beside them
             check_settings(self.settings.server, password)
-        self._medium = open_medium(
-            self.source, self.settings.mode, self.vault, depot, self.settings.statement_limit_seconds
-        )
-        self._medium.__enter__()
-        self._run = DatabaseBackups(
+        with ExitStack() as opening:
+            self._run = (
+                self._adoption(depot, password, opening) if self._adopts else self._backup(depot, password, opening)
+            )
+            self._closing = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run_there.close()
+        self._closing.close()
+
+    @property
+    def _adopts(self) -> bool:
+        return self.settings.mode == ADOPT
+
+    def _backup(self, depot: Depot, password: str, opening: ExitStack) -> Run:
+        limit = self.settings.statement_limit_seconds
+        self._medium = opening.enter_context(open_medium(self.source, self.settings.mode, self.vault, depot, limit))
+        return DatabaseBackups(
             settings=self.settings,
             open_connection=lambda: Connection.open(self.settings.server, password),
             medium=self._medium,
@@ -160,17 +208,38 @@ class DatabasesComponent:
             progress=self.progress,
             check=lambda: self.check(),
         )
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._run_there.close()
-        self._medium_there.__exit__(None, None, None)
+    def _adoption(self, depot: Depot, password: str, opening: ExitStack) -> Run:
+        limit, adopting = self.settings.statement_limit_seconds, self.source.adopting()
+        if self.source.has_landing():
+            self._medium = opening.enter_context(UrlMedium(self.source.landing(), depot, limit_seconds=limit))
+        return DatabaseAdoptions(
+            settings=self.settings,
+            open_connection=lambda: Connection.open(self.settings.server, password),
+            plan=opening.enter_context(
+                PlanFiles(
+                    adopting,
+                    lambda: (
+                        adopting.password or self.vault.secret("share-password", setting="LIFEBOAT_SQL_DISK_PASSWORD")
+                    ),
+                    lambda: adopting.sas or self.vault.secret("sql-adopt-sas", setting="LIFEBOAT_SQL_ADOPT_SAS"),
+                    api_version=self.vault.settings.api_version,
+                )
+            ),
+            depot=depot,
+            landing=self._medium,
+            history={},
+            max_age=timedelta(seconds=self.source.rpo_seconds()["databases"]),
+            held_certificates=self.held_certificates,
+            progress=self.progress,
+            check=lambda: self.check(),
+        )
 
     def back_up(self) -> None:
         """What goes wrong with one database, or with the server, is a result: see ``finish``."""
         run = self._run_there
         try:
-            if self.settings.own_log_chain:
+            if self.settings.own_log_chain or self._adopts:
                 run.history = self.history()
             if self.logs_only:
                 run.run_logs()
@@ -194,18 +263,14 @@ class DatabasesComponent:
             except LifeboatError as error:
                 self._reasons.append(error.as_reason("databases"))
         run.close()
-        self._medium_there.clear()
+        if self._medium is not None:
+            self._medium.clear()
         return self._component(to_moment)
 
     @property
-    def _run_there(self) -> DatabaseBackups:
+    def _run_there(self) -> Run:
         assert self._run is not None
         return self._run
-
-    @property
-    def _medium_there(self) -> Medium:
-        assert self._medium is not None
-        return self._medium
 
     def _component(self, share_moment: str | None) -> tuple[Json, list[Json]]:
         run = self._run_there
@@ -223,12 +288,7 @@ class DatabasesComponent:
             "own_log_chain": self.settings.own_log_chain,
             "finished": rfc3339_of(datetime.now(UTC)),
             "bytes_stored": sum(each.stored["bytes_stored"] for each in made),
-            "bytes_read": sum(
-                file["size_bytes"]
-                for each in made
-                if each.stored["kind"] == REPOSITORY
-                for file in each.stored["files"]
-            ),
+            "bytes_read": _bytes_read(outcomes),
             "databases": {
                 outcome.name: _database(outcome)
                 for outcome in outcomes
@@ -248,7 +308,7 @@ class DatabasesComponent:
 
     def _notes(self) -> list[str]:
         server = self._run_there.server
-        notes = [*(server.notes if server else ()), *self._medium_there.notes]
+        notes = [*(server.notes if server else ()), *(self._medium.notes if self._medium else ())]
         if server is not None and abs(server.clock_skew_seconds) > CLOCKS_DIFFER_SECONDS:
             notes.append(
                 f"the clock of {server.name} differs from ours by {server.clock_skew_seconds:+.0f} s: its backups are "
@@ -258,7 +318,7 @@ class DatabasesComponent:
             notes.append(f"logins were not saved: {self._logins['why']}")
         return notes
 
-    def _save_logins(self, run: DatabaseBackups) -> Json:
+    def _save_logins(self, run: Run) -> Json:
         """Logins of ``master`` into the Key Vault, where there is one and the login may see their hashes."""
         if "master" not in {name.lower() for name in self.settings.databases}:
             return {}
@@ -360,6 +420,18 @@ def tell(component: Json, point: str) -> None:
         )
     if not component["databases"]:
         emit(Event.DATABASE_FAILED, point=point, database="")
+
+
+def _bytes_read(outcomes: Sequence[Outcome]) -> int:
+    """What went through us into the repository; files that hold several backups once."""
+    read = {
+        (each.stored["snapshot"], file["name"]): int(file["size_bytes"])
+        for outcome in outcomes
+        for each in outcome.backups
+        if each.stored["kind"] == REPOSITORY and each.uuid not in outcome.again
+        for file in each.stored["files"]
+    }
+    return sum(read.values())
 
 
 def _status(outcomes: Sequence[Outcome], reasons: Sequence[Json]) -> str:

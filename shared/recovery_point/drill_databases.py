@@ -14,6 +14,7 @@ from shared.databases.restore import DatabaseRestores
 from shared.databases.statements import drop_database
 from shared.errors import Cancelled, LifeboatError, UsageError
 from shared.recovery_point.catalog import Catalog
+from shared.recovery_point.databases import restore_mode
 from shared.recovery_point.drill_results import DrilledPart
 from shared.recovery_point.record import RecoveryPoint
 from shared.recovery_point.restore_databases import choose_chains, open_restores, reason
@@ -42,7 +43,7 @@ def drill_databases(
     part = DrilledPart("databases")
     with ExitStack() as closing:
         chains = choose_chains(Catalog(vault.records), point, None, part.reasons)
-        mode = settings.sql_mode(default=str(point.components["databases"]["mode"]))
+        mode = restore_mode(settings, str(point.components["databases"]["mode"]), chains)
         restores = closing.enter_context(open_restores(settings, vault, server, mode, chains, point, progress, check))
         _refuse_production(restores, point, on_production)
         for name, chain in chains.items():

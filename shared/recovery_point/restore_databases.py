@@ -17,7 +17,7 @@ from shared.databases.progress import Progress
 from shared.databases.restore import AS, TO, DatabaseRestores, Planned, Restored
 from shared.errors import Cancelled, DatabaseError, LifeboatError, UsageError
 from shared.recovery_point.catalog import Catalog
-from shared.recovery_point.databases import connect, open_medium, readable_sets, sets_of
+from shared.recovery_point.databases import connect, open_medium, readable_sets, restore_mode, sets_of
 from shared.recovery_point.record import COMPLETE, FAILED, PARTIAL, RecoveryPoint, new_id
 from shared.recovery_point.verifications import damaged_packs
 from shared.repository.initialise import choose_passwords, open_repository
@@ -110,7 +110,7 @@ def restore_databases(
         point, notes = choose_point(catalog, request.point)
         result = DatabasesRestored(point.point, server.server, notes=notes)
         chains = choose_chains(catalog, point, moment, result.reasons)
-        mode = settings.sql_mode(default=str(point.components["databases"]["mode"]))
+        mode = restore_mode(settings, str(point.components["databases"]["mode"]), chains)
         restores = closing.enter_context(
             open_restores(
                 settings, vault, server, mode, chains, point, progress or Progress(), check, attach=not request.dry_run
