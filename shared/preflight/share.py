@@ -14,6 +14,7 @@ from itertools import islice
 from shared.fileshare.sources import SourceOpener
 from shared.preflight.check import Check, ComponentChecks, Found, failed, passed, warned
 from shared.preflight.network import clock_found, name_check, port_check
+from shared.preflight.share_adopted import adopt_check
 from shared.preflight.share_folder import folder_checks
 from shared.preflight.share_found import (
     MOST_FOLDERS,
@@ -46,16 +47,12 @@ def share_checks(settings: Settings) -> ComponentChecks:
     """``SettingsError`` where a setting of the share is missing or wrong; nothing is sent yet."""
     share = settings.share()
     if share.adopted:
-        return ComponentChecks("share", (Check("adopt", _adopted),))
+        return ComponentChecks("share", (adopt_check(settings, share),))
     if share.folder is not None:
         return ComponentChecks("share", tuple(folder_checks(share, share.folder)))
     SourceOpener(share, "").describe()
     endpoint = SmbEndpoint.parse(share.url, share.username, "", setting=URL)
     return ComponentChecks("share", tuple(_SmbShare(settings, share, endpoint).checks()))
-
-
-def _adopted() -> Found:
-    return passed("the share is read by an agent near to it (LIFEBOAT_SHARE_MODE=adopt): nothing here needs SMB")
 
 
 class _SmbShare:

@@ -105,6 +105,14 @@ class AdoptedShare:
         failed = {"status": FAILED, "snapshot": None, "mode": ADOPT, "notes": self._notes}
         return failed, self._reasons or [self._none()]
 
+    def newest(self) -> Newest:
+        """Which one would be taken, as far as it can be told without checking it. Errors as of ``adopt``."""
+        self.repository.load_index(present=self.repository.trusted_packs())
+        found = next(self._fitting(), None)
+        if found is None:
+            return Newest(None, None, tuple(self._reasons or [self._none()]))
+        return Newest(found.snapshot.id, found.made.moment_ns, (*self._reasons, *self._late(found.made)))
+
     # --- which one ---
 
     def _fitting(self) -> Iterator[_Found]:
@@ -335,6 +343,18 @@ def adopt_parts(settings: ShareSettings) -> tuple[str, ...] | None:
             "shows it, such as /D/WebSites.",
             setting=_SETTING,
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest snapshot that fits."""
+
+    snapshot: str | None
+    """None: there is none."""
+    moment_ns: int | None
+    """What its data stand for."""
+    reasons: tuple[Json, ...]
+    """Why a point with it would not be complete, those of newer ones that do not fit among them."""
 
 
 def adopted_share(
