@@ -40,6 +40,7 @@ RESERVED = frozenset(
         "sql-password",
         "drill-sql-password",
         "sql-adopt-sas",
+        "lifeboat-preflight",
     }
 )
 """Secrets with a meaning of their own: who keeps a file under such a name means the secret, which it would not be."""

@@ -195,6 +195,25 @@ class AzureBlobStore:
         except BlobNotFound:
             return
 
+    def refuses_overwriting(self, name: str, body: bytes) -> bool:
+        """For preflight, of a blob of its own: whether one Put Blob without a condition over it is refused for what it
+        is; what else may refuse it is raised. False: it was overwritten."""
+        try:
+            with self._where.errors("put", name):
+                self._client.get_blob_client(name).upload_blob(body, length=len(body), overwrite=True)
+        except BlobExists:
+            return True
+        except StorageForbidden as refusal:
+            if error_code(refusal.__cause__) in NOT_KNOWN | NOT_ALLOWED_HERE:
+                raise
+            return True
+        return False
+
+    def holds_dates(self) -> bool | None:
+        """Whether immutability policies can be set on the versions of blobs here; None: the service does not say."""
+        with self._where.errors("look at"):
+            return self._client.get_container_properties().immutable_storage_with_versioning_enabled
+
     def delete_leased(self, name: str) -> None:
         """As ``delete``, and a lease that somebody left on the blob is broken first."""
         from azure.core.exceptions import HttpResponseError

@@ -40,6 +40,15 @@ def blob_url(account_url: str, container: str, name: str) -> str:
     return f"{account_url.rstrip('/')}/{container}/{quote(name, safe='~/')}"
 
 
+def is_loopback(url: str) -> bool:
+    """Whether it is on this machine, as emulators are."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def check_endpoint(url: str, setting: str, *, entra_id: bool) -> None:
     parts = urlsplit(url)
     reason = None

@@ -34,6 +34,7 @@ _RIGHTS = {
     "undelete": "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
     "create": "Microsoft.Storage/storageAccounts/blobServices/containers/write",
     "remove": "Microsoft.Storage/storageAccounts/blobServices/containers/delete",
+    "look at": "Microsoft.Storage/storageAccounts/blobServices/containers/read",
     "list the containers of": "Microsoft.Storage/storageAccounts/blobServices/containers/read",
     "get a user delegation key of": "Microsoft.Storage/storageAccounts/blobServices/generateUserDelegationKey/action",
 }

@@ -41,6 +41,8 @@ class SecretVersion:
     content_type: str | None = None
     expires: datetime | None = None
     """A reminder, aware UTC, in whole seconds: an expired secret can still be read."""
+    recovery_level: str | None = None
+    """What becomes of it when it is deleted, in the service's own words, such as ``Recoverable+Purgeable``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +151,13 @@ class KeyVaultSecrets:
         *,
         content_type: str | None = None,
         expires: datetime | None = None,
+        enabled: bool = True,
     ) -> Secret:
+        """See ``SecretStore.set``; not ``enabled``: nobody can read the value, until somebody enables it."""
         with self._errors("set", name):
-            made = self._client.set_secret(name, value, tags=dict(tags), content_type=content_type, expires_on=expires)
+            made = self._client.set_secret(
+                name, value, tags=dict(tags), content_type=content_type, expires_on=expires, enabled=enabled
+            )
         return _secret(made.properties, value)
 
     def versions(self, name: str) -> list[SecretVersion]:
@@ -283,6 +289,7 @@ def _version(facts: SecretProperties) -> SecretVersion:
         tags=facts.tags or {},
         content_type=facts.content_type,
         expires=facts.expires_on.astimezone(UTC) if facts.expires_on else None,
+        recovery_level=facts.recovery_level,
     )
 
 

@@ -32,7 +32,7 @@ class MemorySecrets:
         expires: datetime | None = None,
     ) -> Secret:
         self.before("secret-set", name)
-        made = Secret(name, token_hex(16), datetime.now(UTC), True, dict(tags), content_type, expires, value)
+        made = Secret(name, token_hex(16), datetime.now(UTC), True, dict(tags), content_type, expires, value=value)
         self.kept.setdefault(name, []).append(made)
         return made
 

@@ -79,7 +79,9 @@ class WormService:
         return None
 
     def headers(self, request: Request) -> dict[str, str]:
-        """What the reply to a put or a stat that succeeded has besides."""
+        """What the reply to a put or a stat that succeeded has besides, and what a container tells of itself."""
+        if not request.blob and request.query == {"restype": "container"} and request.method in ("GET", "HEAD"):
+            return {"x-ms-immutable-storage-with-versioning-enabled": str(self.worm.immutability).lower()}
         if not request.blob or "comp" in request.query or request.method not in ("PUT", "HEAD"):
             return {}
         container = self._container(request)

@@ -84,9 +84,13 @@ def listening(serve: Serve) -> Iterator[int]:
 
 def answering(status: int = 400, body: bytes = b"", *, off: timedelta = timedelta(), **headers: str) -> Serve:
     """One answer for whatever is asked. ``off``: of its clock against ours. Header names with underscores."""
-    told = {"Date": format_datetime(datetime.now(UTC) + off, usegmt=True), "Connection": "close"}
-    told |= {name.replace("_", "-"): text for name, text in headers.items()}
-    return saying(status, told, body)
+
+    def serve(connection: socket.socket) -> None:
+        told = {"Date": format_datetime(datetime.now(UTC) + off, usegmt=True), "Connection": "close"}
+        told |= {name.replace("_", "-"): text for name, text in headers.items()}
+        saying(status, told, body)(connection)
+
+    return serve
 
 
 def saying(status: int, headers: Mapping[str, str], body: bytes = b"") -> Serve:
