@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from shared.databases.backup import MASTER, Outcome, Reason, certificate_reasons
 from shared.databases.backup_set import BackupSet, from_header, json_safe
 from shared.databases.chains import Chain
 from shared.databases.connection import Connection, Row
-from shared.databases.grants import BACKUP_SERVER_PERMISSIONS
+from shared.databases.grants import MSDB_TABLES, server_permissions
 from shared.databases.inspection import DatabaseFacts, ServerFacts, guid
 from shared.databases.medium import BLOBS, Depot, Medium
 from shared.databases.progress import Progress
@@ -139,7 +139,8 @@ class DatabaseAdoptions:
             try:
                 self._connect()
                 facts = self._facts(outcome.name)
-                self._adopt(facts, outcome, logs_only=logs_only)
+                with self._naming_permissions():
+                    self._adopt(facts, outcome, logs_only=logs_only)
             except SourceUnreachable as error:
                 self.close()
                 if attempt == ATTEMPTS:
@@ -147,6 +148,23 @@ class DatabaseAdoptions:
                 outcome.notes.append(f"begun again: {error}")
             else:
                 return
+
+    @contextmanager
+    def _naming_permissions(self) -> Iterator[None]:
+        """A refusal names each permission that is missing."""
+        try:
+            yield
+        except PermissionMissing as error:
+            needed = server_permissions(self.settings.mode, landing=self.landing is not None)
+            missing = inspection.missing_permissions(self.connection, needed, {})
+            if not missing:
+                missing = [f"the right to read {', '.join(MSDB_TABLES)} in msdb"]
+            raise PermissionMissing(
+                f"{self.connection.username} lacks {', '.join(missing)}: {error}",
+                remedy="Run the T-SQL that 'runbook --grants' prints.",
+                number=error.number,
+                database=error.database,
+            ) from error
 
     def _connect(self) -> None:
         if self._connection is None:
@@ -355,16 +373,8 @@ class DatabaseAdoptions:
             )
             files = runner.files(one, database)
             runner.verify(one, database)
-        except (NotAdopted, StatementCancelled):
+        except (NotAdopted, PermissionMissing, StatementCancelled):
             raise
-        except PermissionMissing as error:
-            missing = inspection.missing_permissions(self.connection, BACKUP_SERVER_PERMISSIONS, {})
-            raise PermissionMissing(
-                f"{self.connection.username} lacks {', '.join(missing) or 'a permission'}: {error}",
-                remedy="Run the T-SQL that 'runbook --grants' prints.",
-                number=error.number,
-                database=database,
-            ) from error
         except DatabaseError as error:
             if error.number == CANNOT_OPEN:
                 return None, str(error)

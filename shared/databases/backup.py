@@ -19,7 +19,7 @@ from typing import Any
 from shared.databases import chains, inspection, statements
 from shared.databases.backup_set import BackupSet, from_header, json_safe
 from shared.databases.connection import Connection, Row
-from shared.databases.grants import BACKUP_SERVER_PERMISSIONS, CREDENTIAL_PERMISSION
+from shared.databases.grants import server_permissions
 from shared.databases.inspection import DatabaseFacts, ServerFacts
 from shared.databases.medium import LEFT_OVER_AFTER, Medium
 from shared.databases.progress import Progress
@@ -204,8 +204,7 @@ class DatabaseBackups:
         except DatabaseError as error:
             if not isinstance(error, PermissionMissing) and error.number != ENDED_ABNORMALLY:
                 raise
-            needed = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if self.settings.mode == "url" else [])]
-            missing = inspection.missing_permissions(connection, needed, database)
+            missing = inspection.missing_permissions(connection, server_permissions(self.settings.mode), database)
             if not missing:
                 raise
             raise PermissionMissing(

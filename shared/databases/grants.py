@@ -17,21 +17,30 @@ SECURITY DEFINITION, which shows them there); VERIFYONLY, HEADERONLY and FILELIS
 PASSWORD_HASH_PERMISSION = "VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION"  # noqa: S105 - a permission
 """SQL Server 2022 and later; before that nothing less than CONTROL SERVER shows them."""
 CREDENTIAL_PERMISSION = "ALTER ANY CREDENTIAL"
-"""Mode ``url``."""
+"""Mode ``url``; mode ``adopt`` where blobs are verified in the landing account."""
 
 
-def backup_grants(login: str, databases: Sequence[str], *, mode: str) -> list[str]:
-    """What a backup needs, and no more: with these the login cannot read a table, nor restore over a database.
+def server_permissions(mode: str, *, landing: bool = False) -> tuple[str, ...]:
+    """What whoever backs up, or adopts backups, needs on the server. ``landing``: of mode ``adopt``, that there is a
+    landing account."""
+    uses_urls = mode == "url" or (mode == "adopt" and landing)
+    return (*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if uses_urls else []))
+
+
+def backup_grants(login: str, databases: Sequence[str], *, mode: str, landing: bool = False) -> list[str]:
+    """What a backup needs, and no more: with these the login cannot read a table, nor restore over a database. In mode
+    ``adopt`` it cannot make a backup either.
 
     VIEW DEFINITION in each database shows its users, whose changes tell of rotated secrets, even where somebody has
     taken VIEW ANY DEFINITION away again.
     """
     user = quote_name(login)
-    permissions = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if mode == "url" else [])]
+    permissions = server_permissions(mode, landing=landing)
     lines = ["USE [master]", *_login(login), *(f"GRANT {each} TO {user}" for each in permissions)]
     for database in databases:
         lines += [f"USE {quote_name(database)}", *_user(login)]
-        lines.append(f"ALTER ROLE [db_backupoperator] ADD MEMBER {user}")
+        if mode != "adopt":
+            lines.append(f"ALTER ROLE [db_backupoperator] ADD MEMBER {user}")
         if database.lower() != "master":
             lines.append(f"GRANT VIEW DEFINITION TO {user}")
     lines += ["USE [msdb]", *_user(login)]
@@ -45,7 +54,8 @@ def login_grants(login: str) -> list[str]:
 
 
 def restore_grants(login: str, databases: Sequence[str], *, mode: str) -> list[str]:
-    """dbcreator may restore, over an existing database too; saving the tail of its log wants db_backupoperator."""
+    """dbcreator may restore, over an existing database too; saving the tail of its log wants db_backupoperator.
+    ``mode``: by which way databases are brought back, ``url`` or ``disk``."""
     user = quote_name(login)
     lines = ["USE [master]", *_login(login), f"ALTER SERVER ROLE [dbcreator] ADD MEMBER {user}"]
     lines += [f"GRANT {each} TO {user}" for each in ("VIEW SERVER STATE", "VIEW ANY DEFINITION")]

@@ -12,14 +12,16 @@ BACKUP, RESTORE, DRILL = "lifeboat", "lifeboat_restore", "lifeboat_drill"
 def grants_script(settings: Settings) -> str:
     """T-SQL in parts, each for the server that it is run on. Nobody is asked, and no login is needed: what is not set
     has a name that stands for it. ``SettingsError``."""
-    databases, mode = settings.database_names(), settings.sql_mode()
+    databases, mode, landing = settings.database_names(), settings.sql_mode(), settings.has_landing()
+    back = mode if mode != "adopt" else "url" if landing else "disk"
     server, drill_server = settings.sql_server_name(), settings.sql_server_name("DRILL_SQL")
     backup, restore = settings.sql_login("SQL"), settings.sql_login("RESTORE_SQL")
     drill = settings.sql_login("DRILL_SQL") if drill_server else None
     parts = [
         (
-            f"Backup, on {server or 'the server of LIFEBOAT_SQL_SERVER'}" + _instead(backup, BACKUP),
-            backup_grants(backup or BACKUP, databases, mode=mode),
+            f"{'Adopting backups' if mode == 'adopt' else 'Backup'}, on {server or 'the server of LIFEBOAT_SQL_SERVER'}"
+            + _instead(backup, BACKUP),
+            backup_grants(backup or BACKUP, databases, mode=mode, landing=landing),
         ),
         (
             "Only where logins shall be saved with their password hashes (before SQL Server 2022: CONTROL SERVER)",
@@ -28,11 +30,11 @@ def grants_script(settings: Settings) -> str:
         (
             "Restore, on the server that databases are restored to. Over an existing database the last lines matter"
             + _instead(restore, RESTORE),
-            restore_grants(restore or RESTORE, databases, mode=mode),
+            restore_grants(restore or RESTORE, databases, mode=back),
         ),
         (
             f"Drill, on {drill_server or 'the server of LIFEBOAT_DRILL_SQL_SERVER'}" + _instead(drill, DRILL),
-            drill_grants(drill or DRILL, mode=mode),
+            drill_grants(drill or DRILL, mode=back),
         ),
     ]
     return "\n\n".join(f"-- {title}\n" + "\n".join(f"{line};" for line in lines) for title, lines in parts)

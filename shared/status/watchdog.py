@@ -141,13 +141,21 @@ def wrong_settings(settings: Settings) -> Iterator[SettingsError]:
     if "share" in configured:
         asked.append(settings.share)
     if "databases" in configured:
-        asked += [settings.databases, lambda: settings.landing() if settings.sql_mode() == "url" else settings.disk()]
+        asked += [settings.databases, lambda: _way_of_databases(settings)]
     asked.append(settings.drill_sql_server)
     seen: set[str | None] = set()
     for error in [*_refusals(asked), *settings.wrong_schedules()]:
         if error.setting not in seen:
             seen.add(error.setting)
             yield error
+
+
+def _way_of_databases(settings: Settings) -> object:
+    mode = settings.sql_mode()
+    if mode == "adopt":
+        settings.adopting()
+        mode = settings.restore_sql_mode()
+    return settings.landing() if mode == "url" else settings.disk()
 
 
 def _refusals(asked: list[Callable[[], object]]) -> Iterator[SettingsError]:

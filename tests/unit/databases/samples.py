@@ -31,6 +31,8 @@ CONTAINER = "https://account.blob.local.azurestack.external/lifeboat-20261125t13
 
 DISK = Devices("DISK", ("\\\\server\\share\\it's ü\\x.bak",))
 URL = Devices("URL", (f"{CONTAINER}/x.bak",))
+BEHIND = Devices("DISK", ("\\\\server\\share\\all of them.bak",), position=7, has_checksums=False)
+"""A backup that somebody else has appended to a file, without checksums."""
 DISK_STRIPES = Devices("DISK", tuple(f"\\\\server\\share\\x-{number}.bak" for number in range(64)))
 URL_STRIPES = Devices("URL", tuple(f"{CONTAINER}/x-{number}.bak" for number in range(64)))
 
@@ -87,6 +89,7 @@ def functions(module: ModuleType) -> set[str]:
 def _on_both(name: str, write: Callable[[Devices], str]) -> Iterator[Sample]:
     yield Sample(f"{name}: disk", EVERY_VERSION, write(DISK))
     yield Sample(f"{name}: 64 files", EVERY_VERSION, write(DISK_STRIPES))
+    yield Sample(f"{name}: behind others", EVERY_VERSION, write(BEHIND))
     yield Sample(f"{name}: url", WITH_URL, write(URL))
     yield Sample(f"{name}: 64 urls", WITH_URL, write(URL_STRIPES))
 
@@ -186,6 +189,10 @@ def _grants() -> Iterator[Sample]:
         "restore_grants": lambda mode: grants.restore_grants(HARD_NAME, databases, mode=mode),
         "drill_grants": lambda mode: grants.drill_grants(HARD_NAME, mode=mode),
     }
+    for landing in (False, True):
+        adopt = grants.backup_grants(HARD_NAME, databases, mode="adopt", landing=landing)
+        for number, line in enumerate(adopt, 1):
+            yield Sample(f"backup_grants: adopt {landing} {number:02}", EVERY_VERSION, line)
     for name, write in scripts.items():
         for mode, versions in (("disk", EVERY_VERSION), ("url", WITH_URL)):
             for number, line in enumerate(write(mode), 1):
