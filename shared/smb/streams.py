@@ -69,6 +69,7 @@ class FileStream:
         self.security = first.security
         self.security_denied = first.security_denied
         self._chunk_bytes = max(1, min(chunk_bytes, client.operations.read_bytes))
+        self._most_chunk_bytes, self._most_ahead_bytes = self._chunk_bytes, ahead_bytes
         self._generation = client.generation
         self._first = first
 
@@ -100,6 +101,7 @@ class FileStream:
             except ConnectionLost as loss:
                 self._client.lost(loss)
                 self._losses += 1
+                self._ask_for_little()
                 if self._losses > _LOSSES_WITHOUT_PROGRESS:
                     raise FileUnreadable(Unreadable(self.path, "no-answer", 0, str(loss))) from loss
                 continue
@@ -107,6 +109,8 @@ class FileStream:
                 self.position += len(view)
                 self._losses = 0
                 self._client.progress()
+                if self._ahead_bytes < self._most_ahead_bytes:
+                    self._ask_for_more()
                 return view
         raise StopIteration
 
@@ -127,6 +131,16 @@ class FileStream:
             channel.flush()
         except ConnectionLost as loss:
             self._client.lost(loss)
+
+    def _ask_for_little(self) -> None:
+        """One small piece at a time: a line that breaks again and again lets some through each time, and what came of a
+        larger one is lost with it."""
+        self._chunk_bytes = max(min(wire.CREDIT_BYTES, self._chunk_bytes), self._chunk_bytes >> 2)
+        self._ahead_bytes = self._chunk_bytes
+
+    def _ask_for_more(self) -> None:
+        self._chunk_bytes = min(self._chunk_bytes * 2, self._most_chunk_bytes)
+        self._ahead_bytes = min(self._ahead_bytes * 2, self._most_ahead_bytes)
 
     def _next_view(self) -> memoryview | None:
         """The next piece, or None when the state has changed and it is to be tried again."""
@@ -173,7 +187,7 @@ class FileStream:
                     continue
                 if self._chunk_bytes <= wire.CREDIT_BYTES:
                     raise ConnectionLost("the server grants no credits")
-                self._chunk_bytes = wire.CREDIT_BYTES
+                self._chunk_bytes = self._most_chunk_bytes = wire.CREDIT_BYTES
                 continue
             exchange = channel.submit(self._inbox, (part,))
             self._ahead.append(_Ahead(self._next_offset, self._chunk_bytes, exchange))

@@ -18,6 +18,7 @@ from tests.integration.smb.conftest import Place, Serve
 from tests.integration.smb.helpers import contents, files, read, stream_sha256, walk, write
 from tests.standins.delay import Relay
 from tests.standins.samba import Samba
+from tests.standins.tcp_faults import FaultyLine
 
 BOTH = pytest.mark.parametrize("configuration", ["signing-only", "smb-3.1.1"])
 
@@ -248,3 +249,14 @@ def test_a_request_that_the_server_never_answers_is_named_and_the_rest_is_read(
         assert refused.reason == "no-answer"
         assert "no answer for 90 s" in refused.message
         assert contents(read(client, {"b": 1})) == {"b": b"2"}
+
+
+@pytest.mark.parametrize("fault", ["reset", "turn a bit of", "cut"])
+def test_a_file_gets_through_a_line_that_breaks_sooner_than_one_of_its_pieces_is_long(place: Place, fault: str) -> None:
+    """Fault 20: after a loss less is asked for at once, and more again when it comes."""
+    content = random.Random(20).randbytes(5_000_000)
+    place.put("large", content)
+    with FaultyLine(place.samba.port) as line, place.client(port=line.port) as client:
+        line.add(f"{fault} every connection after 400000 bytes from the server")
+        assert stream_sha256(client, "large") == hashlib.sha256(content).hexdigest()
+    assert line.struck >= len(content) // 400_000
