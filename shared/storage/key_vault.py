@@ -281,6 +281,7 @@ def _secret(facts: SecretProperties, value: str) -> Secret:
 
 def _version(facts: SecretProperties) -> SecretVersion:
     created = facts.created_on or datetime.fromtimestamp(0, UTC)
+    level = facts.recovery_level
     return SecretVersion(
         name=facts.name or "",
         version=facts.version or "",
@@ -289,7 +290,7 @@ def _version(facts: SecretProperties) -> SecretVersion:
         tags=facts.tags or {},
         content_type=facts.content_type,
         expires=facts.expires_on.astimezone(UTC) if facts.expires_on else None,
-        recovery_level=facts.recovery_level,
+        recovery_level=str(getattr(level, "value", level)) if level else None,
     )
 
 
