@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.storage.blob_store import BlobInfo, BlobStore
+from tests.standins.azure_front import AzureFront
 from tests.standins.azurite import REPOSITORY
 
 NEWEST = REPOSITORY / ".cache/tools/restic-0.19"
@@ -92,6 +93,18 @@ class StockRestic:
     @property
     def version(self) -> tuple[int, ...]:
         return version_of(self.binary)
+
+    @property
+    def knows_azure(self) -> bool:
+        """Whether it writes to Azure itself: Debian builds its newest without that."""
+        said = subprocess.run([self.binary, "-r", "azure:", "snapshots"], capture_output=True, text=True).stderr
+        return "invalid backend" not in said
+
+    def on_azure(self, front: AzureFront, account: str, key: str, password: str) -> ResticRepository:
+        """The repository in the container ``share``, written by restic's own means. Asks for ``knows_azure``."""
+        environment = {"AZURE_ACCOUNT_NAME": account, "AZURE_ACCOUNT_KEY": key, **front.environment()}
+        options = ("--cacert", str(front.certificate.chain))
+        return ResticRepository(self, "azure:share:/", password, environment, options)
 
     def on_folder(self, folder: Path, password: str) -> ResticRepository:
         """A repository in a local folder, made or still to be made."""
@@ -168,17 +181,34 @@ class ResticRepository:
 
     def run(self, *arguments: str, cwd: Path | None = None) -> str:
         """Run any command; returns standard output."""
-        command = [str(self.restic.binary), "--repo", self.location, "--no-cache", *self.options, *arguments]
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RESTIC_")},
-            **self.environment,
-            "RESTIC_PASSWORD": self.password,
-            "LC_ALL": "C.UTF-8",
-        }
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, errors="replace")
+        command = self._command(arguments)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=self._environment(), cwd=cwd, errors="replace"
+        )
         if done.returncode != 0:
             raise ResticRefused(
                 f"restic {'.'.join(map(str, self.restic.version))} ended with {done.returncode}:\n"
                 f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
             )
         return done.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Any command as a process that a test may end; whoever asks waits for it, and gets what it said."""
+        return subprocess.Popen(
+            self._command(arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self._environment(),
+        )
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [str(self.restic.binary), "--repo", self.location, "--no-cache", *self.options, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RESTIC_")},
+            **self.environment,
+            "RESTIC_PASSWORD": self.password,
+            "LC_ALL": "C.UTF-8",
+        }

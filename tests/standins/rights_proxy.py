@@ -40,8 +40,8 @@ _IDLE_LIMIT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Rights:
-    """What an identity may do. Reading is always allowed. A request with a SAS is not the identity's: what that may is
-    left to the emulator."""
+    """What an identity may do. Reading is always allowed, but for ``only_in``. A request with a SAS is not the
+    identity's: what that may is left to the emulator."""
 
     add: bool = True
     """Put Blob and Put Blob From URL to a name that does not exist."""
@@ -57,11 +57,15 @@ class Rights:
     """Make and delete containers."""
     delegate: bool = False
     """Get User Delegation Key."""
+    only_in: tuple[str, ...] = ()
+    """Containers outside of which nothing may be done, reading included; empty: there is no such limit."""
     everything: bool = False
 
 
 BACKUP_APP = Rights(add=True, delete_under=("share/locks/",))
 """The backup app in the vault."""
+AGENT = Rights(add=True, delete_under=("share/locks/",), only_in=("share", "recovery-points"))
+"""Who backs the share up on the file server, where recovery points adopt it."""
 LANDING = Rights(add=True, write=True, delete_under=("",), containers=True, delegate=True)
 """The backup app, and who restores, on the landing account."""
 KEEPER = Rights(add=True, delete_under=("",), delete_versions=True, immutability=True)
@@ -306,7 +310,11 @@ class _Connection:
         rights = self._proxy.rights
         if request.by_sas and "x-ms-copy-source" in request.headers:
             return _permission_mismatch()  # done with the stand-in's own key, which would not look at the SAS
-        if rights.everything or request.method in ("GET", "HEAD", "OPTIONS") or request.by_sas:
+        if rights.everything or request.by_sas:
+            return None
+        if rights.only_in and request.container not in rights.only_in:
+            return _permission_mismatch()
+        if request.method in ("GET", "HEAD", "OPTIONS"):
             return None
         operation = {name: request.query[name] for name in _OPERATIONS & request.query.keys()}
         if not request.blob:
