@@ -20,15 +20,23 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry._logs import get_logger_provider
+from azure.core.exceptions import AzureError
+from azure.core.pipeline.transport import RequestsTransport
+from opentelemetry._logs import LogRecord, SeverityNumber, get_logger_provider
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter, get_meter_provider
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 
 from shared.redaction import redacted
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken, TokenCredential
+    from azure.core.pipeline import PipelineResponse
 
 OFF = ("azure_sdk", "django", "fastapi", "flask", "httpx", "httpx2", "psycopg2", "requests", "urllib", "urllib3")
 _ENVIRONMENT = {
@@ -37,6 +45,7 @@ _ENVIRONMENT = {
     "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
 }
+AUTHENTICATION = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
 _FLUSH_SECONDS = 20.0
 _FLUSH_MILLISECONDS = 10_000
 
@@ -72,8 +81,7 @@ def export_to_application_insights() -> None:
     (``PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY``), that is used, and nothing goes out twice."""
     if isinstance(get_logger_provider(), LoggerProvider):
         return
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    _quieten()
     from azure.monitor.opentelemetry import configure_azure_monitor
 
     configure_azure_monitor(
@@ -88,6 +96,11 @@ def export_to_application_insights() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LoggingHandler):
             handler.addFilter(_is_not_of_the_export)
+
+
+def _quieten() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 class _LastTold:
@@ -134,3 +147,116 @@ def _send() -> None:
         send = getattr(provider, "force_flush", None)
         if send is not None:
             send(_FLUSH_MILLISECONDS)
+
+
+# --- one line, to see whether it arrives ---
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of sending one line."""
+
+    status: int | None
+    """Of the answer; None: there was none."""
+    accepted: int | None
+    """Items that were taken; None: the answer does not tell, so it is not of Application Insights."""
+    told: str
+    """What was answered besides, or why there was no answer."""
+    by_identity: bool
+    """An identity is shown, and not the key of the connection string alone."""
+    no_token: bool
+    """There was none for it."""
+
+
+def deliver(message: str, *, seconds: float) -> Delivery:
+    """Send ``message`` as a trace by an exporter like the one that sends everything, and wait for the answer. Nothing
+    is tried twice or kept for later. ``ValueError``: the connection string is none."""
+    _quieten()
+    from azure.monitor.opentelemetry.exporter import AzureMonitorLogExporter
+
+    answers: list[tuple[int, str]] = []
+
+    def note(response: PipelineResponse) -> None:  # type: ignore[type-arg]  # as the library calls it
+        answers.append((response.http_response.status_code, response.http_response.text()))
+
+    library = logging.getLogger("azure.monitor.opentelemetry.exporter")
+    library.addHandler(logging.NullHandler())  # what it says is in the answer, and would be on standard error too
+    transport, identity = _Transport(seconds), _identity()
+    exporter = AzureMonitorLogExporter(
+        credential=identity,
+        disable_offline_storage=True,
+        retry_total=0,
+        transport=transport,
+        raw_response_hook=note,
+    )
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    try:
+        provider.get_logger("lifeboat").emit(
+            LogRecord(body=message, severity_number=SeverityNumber.INFO, severity_text="INFO")
+        )
+    finally:
+        provider.shutdown()
+        exporter.client.close()
+    failure = identity.failure if identity else None
+    status, body = answers[-1] if answers else (None, "")
+    accepted, told = _answered(body)
+    why = "" if answers else str(failure or transport.failure or "nothing was sent")
+    return Delivery(status, accepted, told or why, identity is not None, failure is not None)
+
+
+def _answered(body: str) -> tuple[int | None, str]:
+    """How many items were taken, and the first error."""
+    import orjson
+
+    try:
+        answer = orjson.loads(body)
+        errors = [str(each.get("message") or each.get("statusCode")) for each in answer.get("errors") or []]
+        accepted = answer["itemsAccepted"]
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        return None, ""
+    return accepted if isinstance(accepted, int) else None, errors[0] if errors else ""
+
+
+class _Transport(RequestsTransport):  # type: ignore[misc]  # the library tells no type of it
+    """Remembers why there was no answer: the exporter only logs it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(connection_timeout=seconds, read_timeout=seconds)
+        self.failure: AzureError | None = None
+
+    def send(self, *arguments: Any, **options: Any) -> Any:
+        """Any: it has one shape for each kind of request, and hands on what it is given."""
+        try:
+            return super().send(*arguments, **options)
+        except AzureError as error:
+            self.failure = error
+            raise
+
+
+class _Identity:
+    """Remembers why there was no token."""
+
+    def __init__(self, inner: TokenCredential) -> None:
+        self._inner = inner
+        self.failure: AzureError | None = None
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """Any: options are the library's own, and handed on."""
+        try:
+            return self._inner.get_token(*scopes, **options)
+        except AzureError as error:
+            self.failure = error
+            raise
+
+
+def _identity() -> _Identity | None:
+    """As the exporter makes it of APPLICATIONINSIGHTS_AUTHENTICATION_STRING; None: the key is enough."""
+    text = os.environ.get(AUTHENTICATION, "")
+    told = {name.strip().lower(): value for name, _, value in (part.partition("=") for part in text.split(";"))}
+    if told.get("authorization") != "AAD":
+        return None
+    from azure.identity import ManagedIdentityCredential
+
+    client_id = told.get("clientid")
+    return _Identity(ManagedIdentityCredential(client_id=client_id) if client_id else ManagedIdentityCredential())
