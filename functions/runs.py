@@ -66,11 +66,11 @@ async def backup(timer: func.TimerRequest, client: df.DurableOrchestrationClient
 
 
 async def log_backup(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Does nothing where the log chain is not ours."""
+    """Does nothing where the log chain is neither ours nor adopted."""
     from shared.recovery_point.runs import RunRequest
     from shared.settings import Settings
 
-    if Settings.from_environment().own_log_chain():
+    if Settings.from_environment().takes_logs():
         await _start_by_timer(client, RunRequest(logs=True), past_due=timer.past_due)
 
 

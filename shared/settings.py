@@ -316,6 +316,10 @@ class Settings:
         """Never where somebody else makes the backups."""
         return self.sql_mode() != "adopt" and self._boolean("SQL_OWN_LOG_CHAIN", False)
 
+    def takes_logs(self) -> bool:
+        """Whether there are log backups between recovery points: of our own chain, or somebody else's."""
+        return self.sql_mode() == "adopt" or self.own_log_chain()
+
     def sql_server(self) -> ServerSettings:
         """The source."""
         return self._server("SQL", "sql-password", self._source(), "LIFEBOAT_SQL_SERVER")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.databases.backup_set import BackupSet, from_history
-from shared.databases.chains import Chain, logs_upon, newest_chain
+from shared.databases.chains import Chain, is_later, logs_upon, newest_chain
 from shared.databases.connection import Row
 from shared.databases.statements import BackupType
 from shared.errors import DatabaseError
@@ -224,13 +224,13 @@ def shortfall(
 ) -> tuple[list[NotAdopted], list[str]]:
     """Why newer backups than the chain reaches were not taken, one error for each kind of cause; and as notes, what
     was refused and is not missed. Damage is always told. ``refused``: by uuid, what could not be taken."""
-    reached = chain.moment if chain is not None else None
+    newest = chain.sets[-1] if chain is not None else None
     of_chain = {each.uuid for each in chain.sets} if chain is not None else set()
     missed = [
         each
         for each in offered
         if each.uuid not in of_chain
-        and (reached is None or each.backup.finished > reached)
+        and (newest is None or is_later(each.backup, newest))
         and (each.backup.kind is LOG or not logs_only)
     ]
     by_code: dict[str, list[NotAdopted]] = {}
@@ -245,7 +245,7 @@ def shortfall(
     notes = [f"not needed, and not taken: {_counted(errors)}" for errors in spared.values()]
     reasons = [_counted(errors) for errors in by_code.values()]
     loose = [each for each in missed if each.uuid not in refused]
-    if loose:
+    if loose and (chain is not None or not reasons):  # without a full backup its reason says it all
         reasons.append(_gap(loose, offered, refused, chain))
     return reasons, notes
 

@@ -160,7 +160,7 @@ class PlanFiles:
         return Found(
             name=name,
             size_bytes=there.size,
-            stamp=f"{there.write}-{there.creation}",
+            stamp=str(there.write),
             is_block=False,
             read=partial(self._read_file, offered, name, place, READ_AHEAD_BYTES),
             head=lambda: self._head(offered, name, place),

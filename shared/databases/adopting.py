@@ -90,8 +90,8 @@ class DatabaseAdoptions:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     _connection: Connection | None = None
     _attached: bool = False
-    _unverified: dict[str, list[str]] = field(default_factory=dict)
-    """Of the database that it is at: titles of backups, by why the server did not verify them."""
+    _unverified: list[tuple[str, str]] = field(default_factory=list)
+    """Of the database that it is at: titles of backups, and why the server did not verify them."""
     _fetched: dict[tuple[tuple[str, str], ...], Json] = field(default_factory=dict)
     """Where files of this run are in the vault, by name and stamp: several backups may lie in one of them."""
 
@@ -247,11 +247,12 @@ class DatabaseAdoptions:
         server = self._server
         reasons, notes = shortfall(offered, refused, chain, logs_only=logs_only)
         outcome.notes += notes
-        for why_not, titles in self._unverified.items():
-            more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+        if self._unverified:
+            title, why_not = self._unverified[0]
+            more = f" and {len(self._unverified) - 1} more" if len(self._unverified) > 1 else ""
             outcome.notes.append(
-                f"{titles[0]}{more}: not verified by the server ({why_not}); first bytes, length and SHA-256 were "
-                "looked at instead"
+                f"{title}{more}: not verified by the server ({why_not}); first bytes, length and SHA-256 were looked "
+                "at instead"
             )
         self._unverified.clear()
         if chain is None:
@@ -309,7 +310,7 @@ class DatabaseAdoptions:
                     database=facts.name,
                 )
         if seen is None:
-            self._unverified.setdefault(why_not, []).append(offered.title)
+            self._unverified.append((offered.title, why_not))
             return self._by_history(offered, found, self._with_hashes(stored), facts)
         outcome.headers.append(json_safe(seen.header))
         made = from_header(

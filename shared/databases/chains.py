@@ -196,11 +196,20 @@ def newest_chain(sets: Sequence[BackupSet]) -> Chain | None:
     best: Chain | None = None
     for start in _starts(sets, before=_END_OF_TIME):
         steps = _steps(start.sets[-1], sets)
-        last = max(steps, key=lambda step: step.backup.finished)
+        last = max(steps, key=lambda step: _end_of(step.backup))
         chain = Chain(start.full, start.differential, last.logs())
-        if best is None or chain.moment > best.moment:
+        if best is None or _end_of(chain.sets[-1]) > _end_of(best.sets[-1]):
             best = chain
     return best
+
+
+def is_later(one: BackupSet, other: BackupSet) -> bool:
+    """Whether it ended later; the server tells seconds only, so within one it is the LSN that decides."""
+    return _end_of(one) > _end_of(other)
+
+
+def _end_of(each: BackupSet) -> tuple[datetime, int]:
+    return each.finished, each.last_lsn
 
 
 def logs_upon(data: BackupSet, sets: Iterable[BackupSet]) -> list[BackupSet]:

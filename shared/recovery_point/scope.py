@@ -113,7 +113,7 @@ def _require_own_logs(settings: Settings, request: BackupRequest) -> None:
     """``UsageError``: log backups were asked for, and cannot be made."""
     if set(request.only) - {"databases"}:
         raise UsageError("--logs backs up databases only", remedy="Leave --only out, or give it 'databases'.")
-    if not settings.databases().own_log_chain:
+    if not settings.takes_logs():
         raise UsageError(
             "--logs needs a log chain of its own, and LIFEBOAT_SQL_OWN_LOG_CHAIN is not true",
             remedy="Set LIFEBOAT_SQL_OWN_LOG_CHAIN=true, if no other tool backs up these logs.",

@@ -407,7 +407,7 @@ class BackupRun:
             last_lsn=last,
             backup_finish_date=finish,
             backup_size=max(size, PAGE_BYTES),
-            compressed_backup_size=writer.written_bytes if plan.compress else max(size, PAGE_BYTES),
+            compressed_backup_size=writer.written_bytes,
             has_bulk_logged_data=any(record.bulk for record in plan.records),
             last_valid_restore_time=finish,
             position=position,

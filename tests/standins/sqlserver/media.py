@@ -26,7 +26,8 @@ from azure.storage.blob import BlobBlock, BlobClient, BlobLeaseClient
 
 from tests.standins.sqlserver.messages import SqlError, refusal
 
-MAGIC = b"LBSQLSET"
+MAGIC = b"TAPE-LB1"
+"""Begins as SQL Server's own media do."""
 _END = 0xFFFFFFFF
 _BLOB_API = "2023-11-03"
 _OPERATING_SYSTEM = {

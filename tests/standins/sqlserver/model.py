@@ -267,6 +267,8 @@ class MediaSet:
     """2 disk, 7 virtual device, 9 URL."""
     name: str | None = None
     is_compressed: bool = False
+    mirrors: tuple[tuple[str, ...], ...] = ()
+    """The devices of each further mirror, as ``devices``."""
 
 
 @dataclass(frozen=True)

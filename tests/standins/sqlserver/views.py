@@ -524,7 +524,7 @@ class Views:
                 "software_name": "Microsoft SQL Server",
                 "software_vendor_id": 4608,
                 "MTF_major_version": 1,
-                "mirror_count": 1,
+                "mirror_count": 1 + len(entry.media.mirrors),
                 "is_compressed": entry.media.is_compressed,
             }
 
@@ -535,17 +535,18 @@ class Views:
     def _dbo_backupmediafamily(self) -> Iterable[Row]:
         for entry in self._media():
             media = entry.media
-            for number, (family, device) in enumerate(zip(media.families, media.devices, strict=True), 1):
-                yield {
-                    "media_set_id": entry.media_set_id,
-                    "family_sequence_number": number,
-                    "media_family_id": family,
-                    "media_count": 1,
-                    "physical_device_name": device,
-                    "device_type": media.device_type,
-                    "physical_block_size": 65536 if media.device_type == 9 else 512,
-                    "mirror": 0,
-                }
+            for mirror, devices in enumerate((media.devices, *media.mirrors)):
+                for number, (family, device) in enumerate(zip(media.families, devices, strict=True), 1):
+                    yield {
+                        "media_set_id": entry.media_set_id,
+                        "family_sequence_number": number,
+                        "media_family_id": family,
+                        "media_count": 1,
+                        "physical_device_name": device,
+                        "device_type": media.device_type,
+                        "physical_block_size": 65536 if media.device_type == 9 else 512,
+                        "mirror": mirror,
+                    }
 
     def _dbo_backupfile(self) -> Iterable[Row]:
         for entry in self._instance.history:
