@@ -77,13 +77,13 @@ def https_checks(url: str, *, setting: str, prefix: str = "") -> list[Check]:
     before its name. Where the environment names a proxy for it, name and port are the proxy's, and the rest goes
     through it, as the Azure libraries do."""
     way = way_to(url)
-    first, whose, remedy = way.proxy or way, setting, ""
+    first, whose, remedy, unnamed = way.proxy or way, setting, "", _private_zone(way.host, setting)
     if way.proxy:
         whose = PROXY
-        remedy = f"Check {PROXY}; where there is a way without a proxy, name {way.host} in NO_PROXY."
+        remedy = unnamed = f"Check {PROXY}; where there is a way without a proxy, name {way.host} in NO_PROXY."
     last = f"{prefix}port"
     checks = [
-        name_check(first.host, setting=whose, name=f"{prefix}name", remedy=remedy),
+        name_check(first.host, setting=whose, name=f"{prefix}name", remedy=unnamed),
         port_check(first.host, first.port, setting=whose, name=last, after=(f"{prefix}name",), remedy=remedy),
     ]
     if way.proxy:
@@ -103,6 +103,15 @@ def https_checks(url: str, *, setting: str, prefix: str = "") -> list[Check]:
         )
     )
     return checks
+
+
+def _private_zone(host: str, setting: str) -> str:
+    """What to do about a name of Azure's that does not resolve; empty for others."""
+    zone = host.partition(".")[2]
+    if not zone.startswith(("blob.core.", "vault.")):
+        return ""
+    zone = zone.replace("vault.", "vaultcore.", 1) if zone.startswith("vault.") else zone
+    return f"Check {setting}; if it has a private endpoint, link the zone privatelink.{zone} to this network."
 
 
 def clock_found(seconds: float, whose: str) -> Found:

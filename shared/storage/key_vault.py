@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError, StorageError, StorageForbidden, StorageUnavailable
+from shared.storage.azure_endpoint import is_loopback
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -115,7 +115,7 @@ class KeyVaultSecrets:
         client = SecretClient(
             url,
             credential,
-            verify_challenge_resource=not _is_loopback(host),
+            verify_challenge_resource=not is_loopback(url),
             retry_total=3,
             connection_timeout=10,
             read_timeout=30,
@@ -292,13 +292,6 @@ def _version(facts: SecretProperties) -> SecretVersion:
         expires=facts.expires_on.astimezone(UTC) if facts.expires_on else None,
         recovery_level=str(getattr(level, "value", level)) if level else None,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _code(error: HttpResponseError) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from shared.keeping.leftovers import records_to_delete
 from shared.preflight import network
 from shared.preflight import vault as checks
 from shared.preflight.check import FAIL, PASS, SKIP, WARN
+from shared.preflight.runner import run_checks
 from shared.repository import locks
 from shared.repository.initialise import PASSWORD_SECRET, GivenPassword, KeyVaultPassword, open_or_initialise
 from shared.repository.repository import Repository
@@ -458,13 +460,10 @@ def test_an_emptied_vault_is_known_by_the_tag_of_the_password(vault: Vault, key_
     assert "somebody emptied the vault" in seen.cause.detail
 
 
-# --- limits ---
+# --- limits, and what is left ---
 
 
 def test_an_account_that_falls_silent_is_given_up(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits are tens of seconds, and fit together into what all checks may take."""
-    limits = [check.limit_seconds for check in checks.vault_checks(_settings(vault)).checks]
-    assert all(10 <= limit <= 60 for limit in limits)
     monkeypatch.setattr(network, "CONNECT_SECONDS", 0.3)
     vault.faults.add("delay the 1st list by 1000 ms")
     seen = look(vault)
@@ -472,7 +471,23 @@ def test_an_account_that_falls_silent_is_given_up(vault: Vault, monkeypatch: pyt
     assert "says nothing" in seen.cause.detail
 
 
-def _settings(vault: Vault) -> Settings:
-    return Settings(
-        {f"LIFEBOAT_{name}": value for name, value in {"VAULT_URL": vault.url, "VAULT_KEY": vault.key}.items()}
-    )
+def test_each_check_has_a_limit_and_what_was_found_before_it_stays(vault: Vault) -> None:
+    made = checks.vault_checks(Settings({"LIFEBOAT_VAULT_URL": vault.url, "LIFEBOAT_VAULT_KEY": vault.key}))
+    assert all(10 <= check.limit_seconds <= 60 for check in made.checks)
+    hasty = [replace(check, limit_seconds=0.3) if check.name == "create" else check for check in made.checks]
+    vault.faults.add("delay every put under recovery-points/preflight/ by 1500 ms")
+    seen = Table(tuple(run_checks([replace(made, checks=tuple(hasty))])))
+    assert (seen.cause.name, seen.cause.setting) == ("create", "LIFEBOAT_VAULT_URL")
+    assert "no answer within 0 s" in seen.cause.detail
+    assert "falls silent" in seen.cause.remedy
+    assert "containers" in seen.passed
+    assert {"read", "overwrite-refused", "delete-refused"} <= seen.named(SKIP)
+
+
+def test_what_could_not_be_taken_away_is_said(azurite: Azurite) -> None:
+    with new_vault(azurite, rights=OWNER) as vault:
+        vault.faults.add("answer the 2nd delete under recovery-points/preflight/ with 500 InternalError")
+        seen = look(vault)
+        (name,) = left(vault)
+    assert seen["clean-up"].result == WARN
+    assert f"recovery-points/{name}" in seen["clean-up"].detail

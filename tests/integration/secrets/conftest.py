@@ -91,6 +91,7 @@ def site(bench: Bench, certificate: Certificate, tmp_path: Path) -> Iterator[Sit
     with running_key_vault(certificate) as key_vault, running_identity_endpoint() as identity:
         for name, value in identity.environment().items():
             bench.monkeypatch.setenv(name, value)
+        key_vault.purge_protection = True
         bench.command.unset("REPOSITORY_PASSWORD")
         bench.command.set(KEY_VAULT_URL=key_vault.url, SHARE_URL=bench.command.share.as_uri())
         yield Site(bench, key_vault, folder)

@@ -156,6 +156,24 @@ def test_a_host_that_does_not_resolve() -> None:
     assert {row.name for row in seen.rows if row.left_out} == {"port", "tls", "clock"}
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("account.blob.core.windows.net", "zone privatelink.blob.core.windows.net"),
+        ("name.vault.azure.net", "zone privatelink.vaultcore.azure.net"),
+        ("account.blob.region.stamp.example", "DNS server of the stamp"),
+    ],
+)
+def test_a_name_that_does_not_resolve_says_which_zone_is_missing(
+    monkeypatch: pytest.MonkeyPatch, host: str, told: str
+) -> None:
+    def nobody_knows(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
+    assert told in Seen(f"https://{host}").cause.remedy
+
+
 # --- TLS ---
 
 
