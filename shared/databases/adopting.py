@@ -92,8 +92,8 @@ class DatabaseAdoptions:
     _attached: bool = False
     _unverified: list[tuple[str, str]] = field(default_factory=list)
     """Of the database that it is at: titles of backups, and why the server did not verify them."""
-    _fetched: dict[tuple[tuple[str, str], ...], Json] = field(default_factory=dict)
-    """Where files of this run are in the vault, by name and stamp: several backups may lie in one of them."""
+    _fetched: dict[tuple[object, ...], Json] = field(default_factory=dict)
+    """Where files of this run are in the vault, by database, names and stamps: several backups may lie in one file."""
 
     def run(self) -> None:
         """Adopt for a recovery point what reaches the latest moment. ``SourceError`` where the server cannot be used
@@ -442,22 +442,21 @@ class DatabaseAdoptions:
     # --- fetching ---
 
     def _store(self, offered: Offered, found: Sequence[Found]) -> Json:
-        """Where it is in the vault; files that were fetched in this run already are not fetched again."""
-        key = tuple((each.name, f"{each.size_bytes} {each.stamp}") for each in found)
+        """Where it is in the vault; files that were fetched for this database already are not fetched again."""
+        backup = offered.backup
+        key = (backup.database, *((each.name, each.size_bytes, each.stamp) for each in found))
         if key in self._fetched:
             return self._fetched[key] | {"bytes_stored": 0}
-        backup = offered.backup
         self.progress.text = f"fetching {backup.database} ({backup.kind})"
-        label = f"{label_of(backup.database)}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{backup.kind}-{secrets.token_hex(3)}"
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{backup.kind}-{secrets.token_hex(3)}"
+        label = f"{label_of(backup.database)}/{name}"
         stored: Json | None = None
         if offered.device_type == URL and self.landing is not None:
             with suppress(CopyRefused):
                 stored = self._copy(label, found)
         if stored is None:
-            names = _names(found)
-            stored = self.depot.keep(
-                label, [(name, each.read) for name, each in zip(names, found, strict=True)], self.check
-            )
+            files = [(f"{name}-{number}of{len(found)}.bak", each.read) for number, each in enumerate(found, 1)]
+            stored = self.depot.keep(label, files, self.check)
             self._require_whole(offered, found, stored)
         self._fetched[key] = stored
         return stored
@@ -467,10 +466,11 @@ class DatabaseAdoptions:
         if not all(each.is_block and 0 < each.size_bytes <= LARGEST_PUT_BYTES for each in found):
             return None
         blobs = []
-        for name, each in zip(_names(found), found, strict=True):
+        for number, each in enumerate(found, 1):
             self.check()
-            self.depot.copy_in(f"{label}/{name}", self.plan.copy_source(each), each.size_bytes)
-            blobs.append({"name": f"{label}/{name}", "size_bytes": each.size_bytes, "sha256": None})
+            name = f"{label}/{number}of{len(found)}.bak"
+            self.depot.copy_in(name, self.plan.copy_source(each), each.size_bytes)
+            blobs.append({"name": name, "size_bytes": each.size_bytes, "sha256": None})
         return {"kind": BLOBS, "blobs": blobs, "bytes_stored": sum(each.size_bytes for each in found)}
 
     def _require_whole(self, offered: Offered, found: Sequence[Found], stored: Json) -> None:
@@ -481,10 +481,6 @@ class DatabaseAdoptions:
                     remedy="It was still being written: run it again.",
                     database=offered.backup.database,
                 )
-
-
-def _names(found: Sequence[Found]) -> list[str]:
-    return [f"{number}of{len(found)}.bak" for number in range(1, len(found) + 1)]
 
 
 def _once(reasons: Iterable[Reason]) -> list[Reason]:

@@ -403,3 +403,30 @@ def test_what_is_kept_by_default_is_what_the_contract_says() -> None:
     assert (keeping.last, keeping.hourly, keeping.daily, keeping.weekly) == (3, 0, 14, 8)
     assert (keeping.monthly, keeping.yearly, keeping.within_seconds) == (12, 0, 2 * 86_400)
     assert keeping.protect_for_seconds == 14 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"SQL_MODE": "adopt", "LANDING_URL": "https://l", "SQL_DISK_PATH": r"\\a\b"}, "url"),
+        ({"SQL_MODE": "adopt", "SQL_DISK_PATH": r"\\a\b"}, "disk"),
+        ({"SQL_MODE": "disk", "LANDING_URL": "https://l"}, "disk"),
+        ({"SQL_DISK_PATH": r"\\a\b"}, "disk"),
+        ({"SQL_MODE": "url"}, "url"),
+    ],
+)
+def test_adopted_backups_come_back_by_the_way_that_is_set(values: dict[str, str], expected: str) -> None:
+    settings = Settings.from_environment({f"LIFEBOAT_{name}": value for name, value in values.items()})
+    assert settings.restore_sql_mode(default="adopt") == expected
+
+
+def test_where_there_is_no_way_back_for_adopted_backups_both_are_named() -> None:
+    settings = Settings.from_environment({"LIFEBOAT_SQL_MODE": "adopt"})
+    with pytest.raises(SettingsError, match="LIFEBOAT_LANDING_URL nor LIFEBOAT_SQL_DISK_PATH"):
+        settings.restore_sql_mode()
+
+
+def test_in_adopt_mode_the_log_chain_is_never_ours_and_logs_are_taken_all_the_same() -> None:
+    settings = Settings.from_environment({"LIFEBOAT_SQL_MODE": "adopt", "LIFEBOAT_SQL_OWN_LOG_CHAIN": "true"})
+    assert (settings.own_log_chain(), settings.takes_logs()) == (False, True)
+    assert not Settings.from_environment({}).takes_logs()

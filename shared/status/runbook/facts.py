@@ -129,7 +129,13 @@ class Facts:
 
     @property
     def mode(self) -> str:
-        return str(self.databases.get("mode") or "url")
+        """By which way databases are brought back: ``url`` or ``disk``. Adopted ones through the landing account where
+        there is one, unless they lie in a file behind others, of which a URL reads only the first."""
+        made_in = str(self.databases.get("mode") or "url")
+        if made_in != "adopt":
+            return made_in
+        behind = any(each.position > 1 for chain in self.chains.values() for each in chain.sets)
+        return "url" if self.setting("LANDING_URL") and not behind else "disk"
 
     @property
     def needs_repository(self) -> bool:

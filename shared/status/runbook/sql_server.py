@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from shared.databases import statements
 from shared.databases.backup_set import BackupSet
@@ -302,8 +303,11 @@ def container(facts: Facts) -> str:
 def _devices(facts: Facts, each: BackupSet) -> Devices | None:
     if each.stored["kind"] == BLOBS:
         names = [str(blob["name"]) for blob in each.stored["blobs"]]
-        return by_hand.devices("URL", [blob_url(facts.landing_url, container(facts), name) for name in names])
-    return by_hand.devices("DISK", [f"{FOLDER}\\{folder_of(each)}\\{name}" for name in stored_names(each.stored)])
+        found = by_hand.devices("URL", [blob_url(facts.landing_url, container(facts), name) for name in names])
+    else:
+        files = [f"{FOLDER}\\{folder_of(each)}\\{name}" for name in stored_names(each.stored)]
+        found = by_hand.devices("DISK", files)
+    return found and replace(found, position=each.position, has_checksums=each.has_checksums)
 
 
 def _bring(facts: Facts, sets: list[BackupSet]) -> Iterator[str]:

@@ -45,6 +45,8 @@ def backup_sets(draw: st.DrawFn) -> BackupSet:
         time_zone_minutes=draw(st.integers(-56, 56)) * 15,
         encryptor_thumbprint=draw(st.none() | texts),
         media_set_id=draw(st.none() | st.integers(0, 2**31)),
+        position=draw(st.integers(1, 2**15)),
+        adopted=draw(st.none() | st.fixed_dictionaries({"user": texts, "name": texts})),
         stored={"kind": "blobs", "blobs": [{"name": draw(texts), "size_bytes": 5}]},
         files=({"logical_name": draw(texts), "size_bytes": 2**40, "tde_thumbprint": None},),
     )
@@ -223,3 +225,16 @@ def test_where_a_backup_is_stored_does_not_make_it_another_one() -> None:
 
     assert made.with_stored({"kind": "repository"}) == made
     assert made.with_stored({"kind": "repository"}).stored == {"kind": "repository"}
+
+
+def test_a_record_from_before_there_was_adopt_mode_reads_as_ours() -> None:
+    document = full(1, 2).to_json()
+    del document["position"], document["adopted"]
+    read = BackupSet.from_json(document, POINT)
+    assert (read.position, read.adopted) == (1, None)
+
+
+@pytest.mark.parametrize("wrong", [{"position": "x"}, {"position": None}, {"adopted": 5}])
+def test_a_place_or_a_maker_that_is_none_is_damage(wrong: dict[str, object]) -> None:
+    with pytest.raises(Damaged):
+        BackupSet.from_json(full(1, 2).to_json() | wrong, POINT)

@@ -48,6 +48,23 @@ def test_on_disk_nobody_needs_credentials() -> None:
         assert "CREDENTIAL" not in "\n".join(script)
 
 
+def test_who_adopts_makes_no_backup_and_needs_a_credential_only_to_verify_in_landing() -> None:
+    adopt = backup_grants(LOGIN, ["a", "master"], mode="adopt")
+    assert not any("db_backupoperator" in line or "CREDENTIAL" in line for line in adopt)
+    assert f"GRANT CREATE ANY DATABASE TO {USER}" in adopt
+    assert f"GRANT SELECT ON OBJECT::dbo.backupmediafamily TO {USER}" in adopt
+    with_landing = backup_grants(LOGIN, ["a", "master"], mode="adopt", landing=True)
+    assert set(with_landing) - set(adopt) == {f"GRANT ALTER ANY CREDENTIAL TO {USER}"}
+
+
+@pytest.mark.parametrize("landing", [False, True])
+def test_the_script_of_adopt_mode_restores_by_the_way_that_there_is(landing: bool) -> None:
+    values = {"LIFEBOAT_SQL_MODE": "adopt"} | ({"LIFEBOAT_LANDING_URL": "https://x"} if landing else {})
+    script = grants_script(Settings.from_environment(values))
+    assert script.startswith("-- Adopting backups, on the server of LIFEBOAT_SQL_SERVER")
+    assert ("ALTER ANY CREDENTIAL" in script.split("-- Restore")[1]) is landing
+
+
 def test_what_a_restore_needs() -> None:
     assert restore_grants(LOGIN, ["a", "MASTER"], mode="url") == [
         "USE [master]",

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -81,6 +82,18 @@ def test_looking_at_media() -> None:
     assert statements.verify_only(URL) == f"RESTORE VERIFYONLY FROM {AT_URLS} WITH CHECKSUM, STATS = 5"
     assert statements.header_only(DISK) == f"RESTORE HEADERONLY FROM {ON_DISK}"
     assert statements.file_list_only(DISK) == f"RESTORE FILELISTONLY FROM {ON_DISK}"
+
+
+def test_a_backup_behind_others_is_read_by_its_place_and_one_without_checksums_without_them() -> None:
+    third = replace(DISK, position=3)
+    assert statements.header_only(third) == f"RESTORE HEADERONLY FROM {ON_DISK}"
+    assert statements.file_list_only(third) == f"RESTORE FILELISTONLY FROM {ON_DISK} WITH FILE = 3"
+    assert statements.verify_only(third) == f"RESTORE VERIFYONLY FROM {ON_DISK} WITH FILE = 3, CHECKSUM, STATS = 5"
+    plain = replace(third, has_checksums=False)
+    assert statements.verify_only(plain) == f"RESTORE VERIFYONLY FROM {ON_DISK} WITH FILE = 3, STATS = 5"
+    restore = statements.restore_database(NAME, plain, move={}, replace=False)
+    assert restore.endswith(" WITH NORECOVERY, FILE = 3, STATS = 5")
+    assert statements.restore_log(NAME, plain, stop_at=None).endswith(" WITH NORECOVERY, FILE = 3, STATS = 5")
 
 
 def test_credentials() -> None:
