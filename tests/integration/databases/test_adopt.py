@@ -42,7 +42,7 @@ from tests.standins.rights_proxy import LANDING
 from tests.standins.samba import PASSWORD as SMB_PASSWORD
 from tests.standins.samba import USERNAME as SMB_USERNAME
 from tests.standins.samba import Samba
-from tests.standins.sqlserver import Login, SqlServer
+from tests.standins.sqlserver import AvailabilityGroup, Login, SqlServer, running_sql_server
 
 UNC = r"\\fs\backups"
 BEFORE = [(1, "first"), (2, "zweite Straße")]
@@ -734,3 +734,68 @@ def test_a_file_that_is_deleted_while_it_is_fetched_is_missing_and_nothing_of_it
     assert (answer.code, answer.codes) == (3, ["backup-file-missing"])
     assert len(taken(adopting, answer.json["point"])) == 1
     assert restored(adopting) == BEFORE
+
+
+def test_a_file_that_is_deleted_after_it_was_opened_is_held_whole(adopting: Bench, plan: Plan) -> None:
+    """What was opened can be read to its end, was verified before, and has its length."""
+    adopting.server.database(HOSTING).filler_bytes = 12 << 20
+    (file,) = plan.full()
+    seen = PlanFiles._read_file
+
+    def reading(plan_files: PlanFiles, *arguments: Any) -> Iterator[memoryview]:
+        for number, piece in enumerate(seen(plan_files, *arguments)):
+            if number == 1 and file.exists():
+                file.unlink()
+            yield piece
+
+    adopting.monkeypatch.setattr(PlanFiles, "_read_file", reading)
+    answer = adopting.command("backup")
+    assert (answer.code, answer.reasons) == (0, [])
+    assert restored(adopting) == BEFORE
+
+
+def test_a_file_that_the_plan_appends_to_meanwhile_is_read_again(adopting: Bench, plan: Plan) -> None:
+    adopting.server.database(HOSTING).filler_bytes = 4 << 20
+    plan.full(to="all")
+    seen = PlanFiles._read_file
+    appended: list[bool] = []
+
+    def reading(plan_files: PlanFiles, *arguments: Any) -> Iterator[memoryview]:
+        for number, piece in enumerate(seen(plan_files, *arguments)):
+            yield piece
+            if number == 3 and not appended:
+                appended.append(True)
+                insert(adopting, THIRD)
+                plan.log(to="all")
+
+    adopting.monkeypatch.setattr(PlanFiles, "_read_file", reading)
+    answer = adopting.command("backup")
+    assert (answer.code, answer.reasons) == (0, [])
+    assert restored(adopting) == BEFORE
+    assert [each["position"] for each in taken(adopting, adopting.command("backup").json["point"])] == [2]
+    assert restored(adopting, suffix="_later") == [*BEFORE, THIRD]
+
+
+def test_several_databases_behind_each_other_in_one_file_are_each_their_own(adopting: Bench, plan: Plan) -> None:
+    adopting.command.set(SQL_DATABASES=f"{HOSTING},{METERING},master")
+    for database in (HOSTING, METERING, "master"):
+        plan.full(database, to="all")
+    insert(adopting, THIRD, METERING)
+    plan.log(METERING, to="all")
+    answer = adopting.command("backup")
+    assert (answer.code, answer.reasons) == (0, [])
+    assert restored(adopting) == BEFORE
+    assert rows(adopting.server, f"{METERING}_back") == [*BEFORE, THIRD]
+    _, runbook, _ = adopting.command.people("runbook")
+    assert "FILE = 2" in runbook
+    assert "LIFEBOAT_SQL_MODE" in runbook
+
+
+def test_what_another_replica_backed_up_is_not_seen_and_that_is_told(adopting: Bench, plan: Plan) -> None:
+    with running_sql_server(adopting.certificate, name="SQL02") as other:
+        other.add_login(adopt_login())
+        AvailabilityGroup("ag", [adopting.server, other], [HOSTING])
+        plan.full()
+        answer = adopting.command("backup")
+        assert (answer.code, answer.reasons) == (0, [])
+        assert "is in the availability group ag, and only the history of SQL01" in notes(adopting, answer.json["point"])
