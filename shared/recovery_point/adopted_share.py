@@ -312,7 +312,7 @@ class AdoptedShare:
                 "message": f"the snapshot {made.snapshot.id[:8]} says that it is of "
                 f"{rfc3339(made.snapshot.time_ns)[:19]}Z and was in the vault {ahead_seconds:,.0f} s earlier, by the "
                 "storage's clock, which is taken for its time",
-                "remedy": f"Set the clock of {made.snapshot.hostname or 'the machine that makes the snapshots'}.",
+                "remedy": f"Set the clock of {made.snapshot.hostname or 'the machine that makes snapshots'}.",
                 "object": _name(made.snapshot.id),
             }
         age_seconds = (time.time_ns() - made.moment_ns) / 1e9

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.errors import SettingsError, UsageError
+from shared.errors import Damaged, SettingsError, UsageError
 from shared.fileshare.inside import share_folder
 from shared.fileshare.local_target import LocalTarget
 from shared.fileshare.restore import RestoreResult, ShareRestore
@@ -108,8 +108,10 @@ def find_share(repository: Repository, point: RecoveryPoint) -> Node:
     repository.load_index(present=repository.trusted_packs(), keep_missing=True)
     snapshot = load_snapshot(repository, snapshot_id)
     share = point.share or {}
-    name = share.get("source", {}).get("name")
-    return share_folder(BlobReader(repository), snapshot.tree, name, share.get("path"))
+    name, path = share.get("source", {}).get("name"), share.get("path")
+    if not isinstance(path, str | None):
+        raise Damaged(f"the record of {point.point} says in no words where the share lies", remedy="Run 'check'.")
+    return share_folder(BlobReader(repository), snapshot.tree, name, path)
 
 
 def _choose(catalog: Catalog, point_id: str | None, own: tuple[str, str] | None) -> tuple[RecoveryPoint, list[str]]:

@@ -64,7 +64,7 @@ class History:
     """By snapshot, the lists of files that are not whole in it, as a point has them."""
 
     def add_lists(self, share: Json) -> None:
-        lists = {name: share[name] for name in LISTS if isinstance(share.get(name), dict)}
+        lists = {name: share[name] for name in LISTS if _is_list(share.get(name))}
         if lists:
             self.lists.setdefault(share["snapshot"], lists)
 
@@ -110,6 +110,17 @@ def _adopted_from(share: Json) -> tuple[str, str] | None:
     except (KeyError, TypeError):
         return None
     return found if is_foreign and all(isinstance(each, str) for each in found) else None
+
+
+def _is_list(value: object) -> bool:
+    """Whether it is what an ``outcome.PathList`` is written as."""
+    if not isinstance(value, dict) or not isinstance(value.get("count"), int):
+        return False
+    lines = value.get("first")
+    return isinstance(lines, list) and all(
+        isinstance(line, dict) and all(isinstance(line.get(key), str) for key in ("path", "reason", "message"))
+        for line in lines
+    )
 
 
 def _makes_sense(share: Json) -> bool:

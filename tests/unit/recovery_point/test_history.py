@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -93,3 +94,59 @@ def test_a_record_that_makes_no_sense_of_the_share_keeps_nobody_from_backing_up_
     history = read_history([forged, good])
     assert history.baseline_files == (100 if "looked" not in share else 10)
     assert history.looked_ns is None
+
+
+ADOPTED: dict[str, Any] = {
+    "mode": "adopt",
+    "adopted": {"hostname": "FS01", "program": "restic 0.19.1"},
+    "path": "/D/WebSites",
+}
+
+
+def test_an_adopted_snapshot_is_the_baseline_and_is_not_compared_with() -> None:
+    history = read_history(
+        [
+            point("complete", 7, snapshot="adopted", **ADOPTED),
+            point("complete", 9, snapshot="read", looked=rfc3339(1_000), fingerprints={"blobs": []}),
+        ]
+    )
+    assert (history.baseline_files, history.newest, history.looked_ns) == (7, "read", 1_000)
+    assert history.fingerprints == {"blobs": []}
+    assert history.adopted_from == ("FS01", "/D/WebSites")
+
+
+def test_it_is_not_read_for_ever_where_every_point_adopts() -> None:
+    read = 0
+
+    def points() -> Iterator[RecoveryPoint]:
+        nonlocal read
+        for _ in range(1_000):
+            read += 1
+            yield point("complete", **ADOPTED)
+
+    assert read_history(points()).newest is None
+    assert read < 30
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "adopted_from"),
+    [
+        ([point("partial", **ADOPTED), point("complete")], None),
+        ([point("complete"), point("complete", **ADOPTED)], None),
+        ([point("failed", **ADOPTED), point("complete", **ADOPTED)], ("FS01", "/D/WebSites")),
+        ([point("partial", accepted=True, **ADOPTED)], ("FS01", "/D/WebSites")),
+        ([point("complete", **ADOPTED | {"adopted": {"hostname": "FS01", "program": "lifeboat 1"}})], None),
+        ([point("complete", **ADOPTED | {"adopted": "FS01"})], None),
+        ([point("complete", **ADOPTED | {"path": 7})], None),
+    ],
+)
+def test_where_a_good_one_came_from_is_where_the_next_is_expected_from(
+    newest_first: list[RecoveryPoint], adopted_from: tuple[str, str] | None
+) -> None:
+    assert read_history(newest_first).adopted_from == adopted_from
+
+
+@pytest.mark.parametrize("forged", [7, {"count": 1}, {"count": "1", "first": []}, {"count": 1, "first": [{"path": 7}]}])
+def test_lists_that_are_none_say_nothing(forged: object) -> None:
+    real = {"count": 1, "first": [{"path": "a", "reason": "vanished", "message": "a is gone"}]}
+    assert read_history([point("complete", unreadable=forged, tolerated=real)]).lists == {"s": {"tolerated": real}}
