@@ -113,6 +113,7 @@ def _require_own_logs(settings: Settings, request: BackupRequest) -> None:
     """``UsageError``: log backups were asked for, and cannot be made."""
     if set(request.only) - {"databases"}:
         raise UsageError("--logs backs up databases only", remedy="Leave --only out, or give it 'databases'.")
+    settings.databases()  # what is missing is told first
     if not settings.takes_logs():
         raise UsageError(
             "--logs needs a log chain of its own, and LIFEBOAT_SQL_OWN_LOG_CHAIN is not true",
