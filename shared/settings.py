@@ -324,6 +324,11 @@ class Settings:
         """The source."""
         return self._server("SQL", "sql-password", self._source(), "LIFEBOAT_SQL_SERVER")
 
+    @property
+    def has_restore_sql_login(self) -> bool:
+        """Another login than the backup's restores databases."""
+        return bool(self._text("RESTORE_SQL_USERNAME") or self._text("RESTORE_SQL_PASSWORD"))
+
     def restore_sql_server(self, server: str | None) -> ServerSettings:
         """Where databases are restored to; None: the source. Who restores, there too, is ``LIFEBOAT_RESTORE_SQL_*``,
         by default who makes the backups: whoever has only one of both logins can restore."""
@@ -334,8 +339,7 @@ class Settings:
                 "RESTORE_SQL_USERNAME",
                 "Set it to the login of SQL Server that restores; where it is absent, LIFEBOAT_SQL_USERNAME is taken.",
             )
-        own = self._text("RESTORE_SQL_USERNAME") or self._text("RESTORE_SQL_PASSWORD")
-        return self._server("RESTORE_SQL" if own else "SQL", "sql-password", server, named_by)
+        return self._server("RESTORE_SQL" if self.has_restore_sql_login else "SQL", "sql-password", server, named_by)
 
     def drill_sql_server(self) -> ServerSettings | None:
         """Where drills restore to; None: there is no drill of databases."""

@@ -193,19 +193,10 @@ class DatabaseAdoptions:
                 f"{facts.name} is in the availability group {facts.replica.group}, and only the history of "
                 f"{server.name} was looked at: backups that were made on another replica are in that one's msdb"
             )
-        offered = self._offers(facts)
+        offered = offers_of(self.connection, server, facts)
         refused = {each.uuid: error for each in offered if (error := each.refusal()) is not None}
         chain = self._take_best(facts, offered, refused, outcome, logs_only=logs_only)
         self._judge(facts, offered, refused, chain, outcome, logs_only=logs_only)
-
-    def _offers(self, facts: DatabaseFacts) -> list[Offered]:
-        server = self._server
-        of = (facts.name, server.name) * 2
-        rows = self.connection.rows(statements.BACKUPS_OF_OTHERS, *of)
-        media = self.connection.rows(statements.MEDIA_OF_OTHERS, *of)
-        if facts.name.lower() == MASTER:
-            rows = [row for row in rows if str(row["type"]).strip() == "D"]
-        return read_offers(rows, media, time_zone_minutes=server.time_zone_minutes, family_guid=facts.family_guid)
 
     def _take_best(
         self,
@@ -486,3 +477,13 @@ class DatabaseAdoptions:
 def _once(reasons: Iterable[Reason]) -> list[Reason]:
     kept: dict[str, Reason] = {reason["message"]: reason for reason in reasons}
     return list(kept.values())
+
+
+def offers_of(connection: Connection, server: ServerFacts, facts: DatabaseFacts) -> list[Offered]:
+    """What msdb knows of backups of the database, oldest first. ``PermissionMissing``."""
+    of = (facts.name, server.name) * 2
+    rows = connection.rows(statements.BACKUPS_OF_OTHERS, *of)
+    media = connection.rows(statements.MEDIA_OF_OTHERS, *of)
+    if facts.name.lower() == MASTER:
+        rows = [row for row in rows if str(row["type"]).strip() == "D"]
+    return read_offers(rows, media, time_zone_minutes=server.time_zone_minutes, family_guid=facts.family_guid)

@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -368,11 +368,13 @@ def _verb(statement: str) -> str:
 
 def _refused(error: Exception, settings: ServerSettings, driver: Driver) -> NoReturn:
     state, number, text = _parts(error)
-    if number in (LOGIN_FAILED, CANNOT_OPEN_DATABASE) or state == "28000":
+    if number in _REFUSED or state == "28000":
+        why, remedy, of = _REFUSED.get(number, _REFUSED[LOGIN_FAILED])
+        setting = f"{settings.prefix}_{of}"
         raise SourceLoginRefused(
-            f"SQL Server {settings.server} refused the login of {settings.username!r}: {text}",
-            remedy=f"Check {settings.prefix}_USERNAME and its password; the server needs mixed-mode login.",
-            setting=f"{settings.prefix}_USERNAME",
+            f"SQL Server {settings.server} refused the login of {settings.username!r}{why}: {text}",
+            remedy=remedy.format(setting=setting, login=settings.username),
+            setting=setting,
         ) from None
     if state == "IM002" or "Can't open lib" in text:
         raise DriverMissing(
@@ -394,6 +396,43 @@ def _refused(error: Exception, settings: ServerSettings, driver: Driver) -> NoRe
         setting=settings.named_by,
     ) from None
 
+
+_REFUSED: Mapping[int, tuple[str, str, str]] = {
+    LOGIN_FAILED: (
+        "",
+        "Check {setting} and its password; the server needs mixed-mode login. Its error log has the reason as a state.",
+        "USERNAME",
+    ),
+    CANNOT_OPEN_DATABASE: (
+        "",
+        "Let the login use the database master: it may not be denied CONNECT there.",
+        "USERNAME",
+    ),
+    18452: (
+        " (it is not a SQL login)",
+        "Set {setting} to a login of SQL Server itself: Windows accounts are not used. The server needs mixed mode.",
+        "USERNAME",
+    ),
+    18470: (", which is disabled", "On the server: ALTER LOGIN [{login}] ENABLE.", "USERNAME"),
+    18486: (
+        ", which is locked out",
+        "Find out who tries wrong passwords, then on the server: ALTER LOGIN [{login}] WITH PASSWORD = '...' UNLOCK; "
+        "and set {setting} to that password.",
+        "PASSWORD",
+    ),
+    18487: (
+        ", whose password has expired",
+        "On the server: ALTER LOGIN [{login}] WITH PASSWORD = '...'; set {setting} to it. CHECK_EXPIRATION = OFF keeps "
+        "it from expiring again.",
+        "PASSWORD",
+    ),
+    18488: (
+        ", whose password must be changed first",
+        "On the server: ALTER LOGIN [{login}] WITH PASSWORD = '...' (without MUST_CHANGE); set {setting} to it.",
+        "PASSWORD",
+    ),
+}
+"""By SQL Server's number of a login that it refuses: why, what to do, and the end of the setting's name."""
 
 _REMEDIES = {
     NO_SUCH_DATABASE: "Check LIFEBOAT_SQL_DATABASES, or whether this login may see the database.",

@@ -1,10 +1,84 @@
-"""The checks of databases."""
+"""The checks of the databases: the SQL server, the place that its backups go through, and who restores and drills."""
 
 from __future__ import annotations
 
-from shared.preflight.check import ComponentChecks
-from shared.settings import Settings
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from shared.preflight.adopted_databases import adopted_check
+from shared.preflight.check import WARN, Check, ComponentChecks, Found, warned
+from shared.preflight.disk import DiskChecks
+from shared.preflight.landing import LandingChecks
+from shared.preflight.servers_way import servers_way_check
+from shared.preflight.sql_server import SqlSession, permissions_of_backup
+from shared.settings import DatabasesSettings, Settings
+
+RESTORE, DRILL = "restore-", "drill-"
+"""What stands before the names of checks of those logins."""
 
 
 def databases_checks(settings: Settings) -> ComponentChecks:
-    return ComponentChecks("databases", ())
+    """``SettingsError`` where a setting of the databases is missing or wrong; nothing is sent yet."""
+    sql = settings.databases()
+    session = SqlSession(settings, sql.server)
+    closing: list[Callable[[], None]] = [session.close]
+    checks = [*session.way(), session.version_check(sql.mode), session.databases_check(sql.databases)]
+    server, databases = permissions_of_backup(settings, sql)
+    checks += [
+        session.permissions_check(databases, server, msdb=True),
+        session.msdb_check(),
+        session.own_log_chain_check(sql),
+    ]
+    if sql.mode == "adopt":
+        checks.append(adopted_check(settings, sql, session))
+    if sql.mode == "url" or (sql.mode == "adopt" and settings.has_landing()):
+        landing = LandingChecks(settings)
+        closing.append(landing.close)
+        checks += landing.checks()
+        if sql.mode == "url":
+            checks.append(_way(settings, sql, session, "server-to-landing", landing.made))
+    if sql.mode == "disk":
+        disk = DiskChecks(settings)
+        checks += disk.checks()
+        checks.append(_way(settings, sql, session, "server-to-disk", disk.reached))
+    checks += _others(settings, sql, closing)
+    return ComponentChecks("databases", tuple(checks), lambda: _close(closing))
+
+
+def _way(settings: Settings, sql: DatabasesSettings, session: SqlSession, name: str, place: str) -> Check:
+    return servers_way_check(name, settings, sql, session, after=(session.logged_in, "version", place))
+
+
+def _others(settings: Settings, sql: DatabasesSettings, closing: list[Callable[[], None]]) -> list[Check]:
+    """Who restores, where that is another login, and who drills. Neither is needed for a backup: warnings."""
+    checks: list[Check] = []
+    if settings.has_restore_sql_login:
+        restore = SqlSession(settings, settings.restore_sql_server(None), prefix=RESTORE, missing=WARN)
+        closing.append(restore.close)
+        checks += [*restore.login_checks(("port",)), _may_restore(restore, RESTORE)]
+    drill_server = settings.drill_sql_server()
+    if drill_server is not None:
+        drill = SqlSession(settings, drill_server, prefix=DRILL, missing=WARN)
+        closing.append(drill.close)
+        checks += [*drill.login_checks(), _may_restore(drill, DRILL)]
+        if drill_server.server.casefold() == sql.server.server.casefold():
+            checks.append(Check(f"{DRILL}server", _drills_on_the_source))
+    return checks
+
+
+def _may_restore(session: SqlSession, prefix: str) -> Check:
+    return Check(f"{prefix}permissions", session.restores, after=(session.logged_in,))
+
+
+def _drills_on_the_source() -> Found:
+    return warned(
+        "drills would restore on the server that is backed up, beside what is live",
+        "Set LIFEBOAT_DRILL_SQL_SERVER to another server; a drill here asks for --on-production.",
+        setting="LIFEBOAT_DRILL_SQL_SERVER",
+    )
+
+
+def _close(closing: list[Callable[[], None]]) -> None:
+    with ExitStack() as stack:
+        for close in closing:
+            stack.callback(close)

@@ -150,6 +150,17 @@ def open_medium(settings: Settings, mode: str, vault: Vault, depot: Depot, limit
     return DiskMedium(DiskFolder.open(disk, password), depot)
 
 
+def plan_files(settings: Settings, vault: Vault) -> PlanFiles:
+    """The files of somebody else's backups. ``SettingsError`` for what makes no sense; nothing is sent yet."""
+    adopting = settings.adopting()
+    return PlanFiles(
+        adopting,
+        lambda: adopting.password or vault.secret("share-password", setting="LIFEBOAT_SQL_DISK_PASSWORD"),
+        lambda: adopting.sas or vault.secret("sql-adopt-sas", setting="LIFEBOAT_SQL_ADOPT_SAS"),
+        api_version=vault.settings.api_version,
+    )
+
+
 @dataclass(slots=True)
 class DatabasesComponent:
     """Backs the databases up as part of a recovery point; a context manager. The lock on the repository is held by
@@ -210,22 +221,13 @@ class DatabasesComponent:
         )
 
     def _adoption(self, depot: Depot, password: str, opening: ExitStack) -> Run:
-        limit, adopting = self.settings.statement_limit_seconds, self.source.adopting()
+        limit = self.settings.statement_limit_seconds
         if self.source.has_landing():
             self._medium = opening.enter_context(UrlMedium(self.source.landing(), depot, limit_seconds=limit))
         return DatabaseAdoptions(
             settings=self.settings,
             open_connection=lambda: Connection.open(self.settings.server, password),
-            plan=opening.enter_context(
-                PlanFiles(
-                    adopting,
-                    lambda: (
-                        adopting.password or self.vault.secret("share-password", setting="LIFEBOAT_SQL_DISK_PASSWORD")
-                    ),
-                    lambda: adopting.sas or self.vault.secret("sql-adopt-sas", setting="LIFEBOAT_SQL_ADOPT_SAS"),
-                    api_version=self.vault.settings.api_version,
-                )
-            ),
+            plan=opening.enter_context(plan_files(self.source, self.vault)),
             depot=depot,
             landing=self._medium,
             history={},

@@ -118,15 +118,23 @@ class Vault:
             with contextlib.suppress(StorageForbidden):
                 databases.store.repeat(databases.service.create_container_if_missing)
 
-    def copy_in(self, name: str, source_url: str, *, size_bytes: int) -> bool:
-        """Copy the blob at ``source_url``, which carries its SAS, into ``databases``, never over another.
+    def copy_in(
+        self,
+        name: str,
+        source_url: str,
+        *,
+        size_bytes: int,
+        into: str = DATABASES_CONTAINER,
+        limit_seconds: float = COPY_LIMIT_SECONDS,
+    ) -> bool:
+        """Copy the blob at ``source_url``, which carries its SAS, into the container ``into``, never over another.
 
-        What it promises and raises is what ``copying.copy_blob`` does. Repeated for up to ``COPY_LIMIT_SECONDS``.
+        What it promises and raises is what ``copying.copy_blob`` does. Repeated for up to ``limit_seconds``.
         """
-        container = self._container(DATABASES_CONTAINER)
+        container = self._container(into)
         with self._lock:
             self._copies += 1
-        retrying = RetryingStore(container.counting, limit_seconds=COPY_LIMIT_SECONDS)
+        retrying = RetryingStore(container.counting, limit_seconds=limit_seconds)
         return copy_blob(container.service, retrying, name, CopySource(source_url), size_bytes=size_bytes)
 
     def copy_source(self, name: str) -> CopySource:

@@ -7,7 +7,9 @@ import socket
 import pytest
 
 from tests.integration.commandline.conftest import CommandLine
-from tests.integration.secrets.conftest import Site
+from tests.integration.secrets.conftest import Site, bench, landing, site, sql_server
+
+__all__ = ["bench", "landing", "site", "sql_server"]
 
 
 def test_nothing_fails_on_a_site_that_is_in_order_and_a_backup_leaves_nothing_behind(site: Site) -> None:

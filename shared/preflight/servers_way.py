@@ -1,0 +1,110 @@
+"""The check that SQL Server itself reaches the place where it is to write: a small backup of ``master``, verified there
+and removed again.
+
+Of ``master``, which is small and which the backup's login may back up: a user of that login in ``model`` would be
+inherited by every new database. COPY_ONLY, so that no chain is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import NoReturn
+
+from shared.databases import statements
+from shared.databases.connection import Connection
+from shared.databases.medium import Depot, Medium
+from shared.databases.progress import Progress
+from shared.databases.runner import Runner
+from shared.databases.statements import BackupType
+from shared.errors import DatabaseError, StatementCancelled
+from shared.preflight.check import Check, Found, failed, passed, skipped, warned
+from shared.preflight.sql_server import MASTER, SqlSession
+from shared.recovery_point.databases import open_medium
+from shared.settings import DatabasesSettings, Settings
+from shared.storage.vault import Vault
+
+STATEMENT_SECONDS = 45.0
+"""Of the backup, and of its verification."""
+LIMIT_SECONDS = 120.0
+LABEL = "preflight"
+_SIZE_BYTES = 16 << 20
+"""About what ``master`` has: how many files are asked for goes by it."""
+
+
+def servers_way_check(
+    name: str, settings: Settings, sql: DatabasesSettings, session: SqlSession, *, after: tuple[str, ...]
+) -> Check:
+    """``name``: ``server-to-landing`` or ``server-to-disk``."""
+    check = _ServersWay(name, settings, sql, session)
+    return Check(
+        name,
+        check.run,
+        after=after,
+        limit_seconds=LIMIT_SECONDS,
+        silent="The server neither ends its backup nor lets it be cancelled: look at it (sys.dm_exec_requests).",
+        setting=check.setting,
+    )
+
+
+class _ServersWay:
+    def __init__(self, name: str, settings: Settings, sql: DatabasesSettings, session: SqlSession) -> None:
+        self._settings = settings
+        self._sql = sql
+        self._session = session
+        self.setting = "LIFEBOAT_LANDING_URL" if name == "server-to-landing" else "LIFEBOAT_SQL_DISK_PATH"
+
+    def run(self) -> list[Found]:
+        if not self._settings.preflight_backs_up():
+            return [skipped("left out: LIFEBOAT_PREFLIGHT_BACKUP is false", setting="LIFEBOAT_PREFLIGHT_BACKUP")]
+        if MASTER not in {name.lower() for name in self._sql.databases}:
+            return [skipped(f"left out: {MASTER}, which is small, is not among LIFEBOAT_SQL_DATABASES")]
+        with Vault(self._settings.vault()) as vault, self._session.session() as connection:
+            depot = Depot(vault, _no_repository, self._sql.server.server)
+            medium = open_medium(self._settings, self._sql.mode, vault, depot, STATEMENT_SECONDS)
+            with medium:
+                found = self._backed_up(connection, medium)
+                medium.detach(connection)
+                medium.clear()
+            return [found, *(warned(note) for note in medium.notes)]
+
+    def _backed_up(self, connection: Connection, medium: Medium) -> Found:
+        try:
+            self._back_up(connection, medium)
+        except StatementCancelled:
+            return self._failed(
+                f"within {STATEMENT_SECONDS:.0f} s the server has not written its small backup of {MASTER}",
+                "Something between the server and that place drops what it sends: look at the firewall from the SQL "
+                "server to it (TCP 443, or 445), and at its proxy ('netsh winhttp show proxy', trace flag 1819).",
+            )
+        except DatabaseError as error:
+            return self._failed(
+                f"SQL Server itself cannot write there: {error}",
+                error.remedy or "Look at the server's own error log.",
+            )
+        kind = f" by a SAS of kind {self._settings.landing().sas}" if self._sql.mode == "url" else ""
+        return passed(f"SQL Server wrote a small backup of {MASTER} there{kind}, and read it back (VERIFYONLY)")
+
+    def _failed(self, detail: str, remedy: str) -> Found:
+        return failed(detail, remedy, setting=self.setting)
+
+    def _back_up(self, connection: Connection, medium: Medium) -> None:
+        medium.attach(connection)
+        devices = medium.devices(LABEL, _SIZE_BYTES)
+        statement = statements.backup(
+            BackupType.FULL, MASTER, devices, name=f"lifeboat {LABEL}", copy_only=True, compression=None
+        )
+        runner = Runner(connection, STATEMENT_SECONDS, Progress(), _go_on)
+        try:
+            runner.transfer(statement, MASTER, LABEL)
+            runner.verify(devices, MASTER)
+        finally:
+            with contextlib.suppress(DatabaseError):
+                medium.discard(devices)
+
+
+def _go_on() -> None:
+    return
+
+
+def _no_repository() -> NoReturn:
+    raise AssertionError("nothing of it is kept")
