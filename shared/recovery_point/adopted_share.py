@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -80,7 +80,6 @@ class AdoptedShare:
     """Also accepts another host or path than before."""
     _reasons: list[Json] = field(default_factory=list)
     """Of snapshots that are newer than what was taken."""
-    _notes: list[str] = field(default_factory=list)
     _loaded: int = 0
 
     def back_up(self) -> tuple[Json, list[Json]]:
@@ -97,36 +96,38 @@ class AdoptedShare:
         repository as a whole are raised, and ``SettingsError`` for a path that is none."""
         started = rfc3339(time.time_ns())
         self.repository.load_index(present=self.repository.trusted_packs())
-        for found in islice(self._fitting(), MOST_DAMAGED):
-            checked = check_folder(self.repository, found.folder, check=self.check, progress=self._progress)
-            if not checked.damages:
-                return self._judged(found, checked, started)
-            self._reasons += _damages(found.snapshot, checked)
-        failed = {"status": FAILED, "snapshot": None, "mode": ADOPT, "notes": self._notes}
-        return failed, self._reasons or [self._none()]
+        with closing(self._fitting()) as fitting:
+            for found in islice(fitting, MOST_DAMAGED):
+                checked = check_folder(self.repository, found.folder, check=self.check, progress=self._progress)
+                if not checked.damages:
+                    return self._judged(found, checked, started)
+                self._reasons += _damages(found.snapshot, checked)
+        return {"status": FAILED, "snapshot": None, "mode": ADOPT}, self._reasons or [self._none()]
 
     def newest(self) -> Newest:
         """Which one would be taken, as far as it can be told without checking it. Errors as of ``adopt``."""
         self.repository.load_index(present=self.repository.trusted_packs())
-        found = next(self._fitting(), None)
+        with closing(self._fitting()) as fitting:
+            found = next(fitting, None)
         if found is None:
             return Newest(None, None, tuple(self._reasons or [self._none()]))
         return Newest(found.snapshot.id, found.made.moment_ns, (*self._reasons, *self._late(found.made)))
 
     # --- which one ---
 
-    def _fitting(self) -> Iterator[_Found]:
+    def _fitting(self) -> Generator[_Found]:
         """Newest first. One that is passed over leaves a reason."""
         passed_over = 0
-        for made in self._of_the_share():
-            self.check()
-            found = self._located(made)
-            if found is not None:
-                yield found
-                continue
-            passed_over += 1
-            if passed_over == MOST_PASSED_OVER:
-                return
+        with closing(self._of_the_share()) as snapshots:
+            for made in snapshots:
+                self.check()
+                found = self._located(made)
+                if found is not None:
+                    yield found
+                    continue
+                passed_over += 1
+                if passed_over == MOST_PASSED_OVER:
+                    return
 
     def _located(self, made: _Made) -> _Found | None:
         snapshot, reader = made.snapshot, BlobReader(self.repository)
@@ -202,7 +203,7 @@ class AdoptedShare:
         if not any(each["code"] == reason["code"] for each in self._reasons):
             self._reasons.append(reason)
 
-    def _of_the_share(self) -> Iterator[_Made]:
+    def _of_the_share(self) -> Generator[_Made]:
         """Newest first, by the moment that they stand for."""
         found: list[tuple[int, str, _Made]] = []
         blobs = sorted(self.repository.store.list("snapshots/"), key=lambda blob: blob.modified, reverse=True)
@@ -297,7 +298,7 @@ class AdoptedShare:
             **lists,
             "baseline_files": self.history.baseline_files,
             "fingerprints": None,
-            "notes": [*self._notes, *_notes(made, checked)],
+            "notes": list(_notes(made, checked)),
         }
         if found.path is not None:
             component["path"] = found.path
