@@ -96,5 +96,7 @@ class LandingChecks:
         return passed("the vault takes a blob from it by Put Blob From URL")
 
     def _delete(self) -> Found:
-        self._made.delete(_BLOB)
+        name = f"delete-{_BLOB}"  # the other one is being copied
+        self._made.write(name, [BODY], len(BODY))
+        self._made.delete(name)
         return passed("a blob can be deleted; the container is removed at the end")
