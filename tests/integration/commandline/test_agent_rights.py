@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.standins.azure_front import running_azure_front
 from tests.standins.restic import ResticRepository, StockRestic, copy_container
 from tests.standins.rights_proxy import AGENT
 
+STOCK_AGENT = replace(AGENT, only_in=("share",))
+"""Stock restic writes no record."""
 NEEDS_TO_OVERWRITE = ((0, 15), (0, 19))
 """From and before which version stock restic writes to Azure by Put Block List, for which the right to add is not
 enough; 0.14 and 0.19 send each pack by one Put Blob."""
@@ -24,7 +27,7 @@ enough; 0.14 and 0.19 send each pack by one Put Blob."""
 @contextmanager
 def stock_agent(vault: Vault, restic: StockRestic, folder: Path) -> Iterator[tuple[ResticRepository, Vault]]:
     """Stock restic behind the agent's rights: by its own means, or, where it was built without Azure, by rclone's."""
-    with vault.with_rights(AGENT) as seen:
+    with vault.with_rights(STOCK_AGENT) as seen:
         if restic.knows_azure:
             folder.mkdir()
             with running_azure_front(folder, port=seen.proxy.port, key=vault.key) as front:
