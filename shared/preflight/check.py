@@ -54,7 +54,7 @@ class Check:
     silent: str = "Something on the way drops what is sent: look at firewalls and routes."
     """Remedy where there was no answer."""
     setting: str | None = None
-    """That of what did not answer."""
+    """What it is about: that of a failure which names none."""
 
 
 @dataclass(frozen=True, slots=True)

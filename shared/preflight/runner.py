@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared.errors import LifeboatError, printable
 from shared.preflight.check import (
@@ -90,6 +90,8 @@ class _Run:
     def _answer(self, key: Key, check: Check) -> None:
         began = time.monotonic()
         for found in found_by(check.run):
+            if found.result == FAIL and found.setting is None:
+                found = replace(found, setting=check.setting)
             now = time.monotonic()
             self._answers.put((key, found, now - began))
             began = now

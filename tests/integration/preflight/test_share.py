@@ -462,12 +462,6 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert "is no folder" in table("share", SHARE_URL=(tmp_path / "file").as_uri()).cause.detail
 
 
-def test_an_adopted_share_needs_nothing_of_smb() -> None:
-    seen = table("share", SHARE_URL="smb://nosuch.invalid/data", SHARE_MODE="adopt")
-    assert seen.named(FAIL) == set()
-    assert seen["adopt"].result == PASS
-
-
 def test_a_url_that_is_none_is_the_row_of_settings() -> None:
     seen = table("share", SHARE_URL="nfs://server/data", SHARE_USERNAME="u", SHARE_PASSWORD="p")
     assert (seen.cause.name, seen.cause.setting) == ("settings", "LIFEBOAT_SHARE_URL")

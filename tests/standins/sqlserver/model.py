@@ -52,6 +52,8 @@ class Login:
     sid: bytes = b""
     """Made from the name when empty."""
     disabled: bool = False
+    refused: int = 0
+    """Number of the error by which the server refuses it though the password is right: 18470, 18486, 18487, 18488."""
     modified: dt.datetime | None = None
     """As the server's clock showed it, without a zone; None: since it was added."""
 

@@ -35,6 +35,14 @@ Framing = Literal["each", "final"]
 _POLL_SECONDS = 0.01
 _ON, _NOT_SUPPORTED, _REQUIRED = 1, 2, 3
 
+_WHY_REFUSED = {
+    18470: "  Reason: The account is disabled.",
+    18486: " because the account is currently locked out. The system administrator can unlock it.",
+    18487: "  Reason: The password of the account has expired.",
+    18488: "  Reason: The password of the account must be changed.",
+}
+"""As sys.messages has them."""
+
 
 class _Stream:
     """Packets over the socket, in the clear or through TLS; ConnectionLost when the other side is gone."""
@@ -214,6 +222,9 @@ class Connection:
             if login is None or login.name == "sa" or login.disabled or login.password != password:
                 self._refuse_login(user)
                 return None
+            if login.refused:
+                self._refuse_login(user, number=login.refused)
+                return None
             session = SessionState(
                 self._instance.new_spid(),
                 login,
@@ -241,8 +252,8 @@ class Connection:
         self._stream.packet_size = size
         return session
 
-    def _refuse_login(self, user: str, database: str = "") -> None:
-        messages = [Message(18456, f"Login failed for user '{user}'.", 14)]
+    def _refuse_login(self, user: str, database: str = "", *, number: int = 18456) -> None:
+        messages = [Message(number, f"Login failed for user '{user}'.{_WHY_REFUSED.get(number, '')}", 14)]
         if database:
             text = f'Cannot open database "{database}" requested by the login. The login failed.'
             messages.insert(0, Message(4060, text, 11))
