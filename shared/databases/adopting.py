@@ -16,6 +16,7 @@ from typing import Any
 
 from shared.databases import adopted, inspection, statements
 from shared.databases.adopted import (
+    DISK,
     URL,
     BackupDamaged,
     FileChanged,
@@ -38,7 +39,7 @@ from shared.databases.inspection import DatabaseFacts, ServerFacts, guid
 from shared.databases.medium import BLOBS, Depot, Medium
 from shared.databases.progress import Progress
 from shared.databases.runner import Runner
-from shared.databases.statements import Devices
+from shared.databases.statements import BackupType, Devices
 from shared.errors import (
     Cancelled,
     CopyRefused,
@@ -59,6 +60,10 @@ ATTEMPTS = 2
 """How often a file is read that changes meanwhile, and a database begun whose server went away."""
 CANNOT_OPEN = 3201
 """The server cannot open the device: it may not be there for it, or not be its to read."""
+AT_ONCE = 64
+"""Logs that are fetched together at most."""
+_CANNOT_OPEN_TEXT = "Cannot open backup device"
+"""The same where the driver tells no more than that the statement has ended (FreeTDS)."""
 VERIFIED, LOOKED_AT = "verifyonly", "header-and-hash"
 
 
@@ -214,11 +219,14 @@ class DatabaseAdoptions:
             held = [*self.history.get(outcome.name, ()), *outcome.backups]
             usable = [each.backup for each in offered if each.uuid not in refused]
             choice = choose(usable, held, logs_only=logs_only)
-            for backup in (*choice.wanted, *choice.beside):
+            next_ones = [by_uuid[each.uuid] for each in (*choice.wanted, *choice.beside)]
+            for at, each in enumerate(next_ones):
+                if at % AT_ONCE == 0:
+                    self._fetch_logs_ahead(next_ones[at : at + AT_ONCE])
                 try:
-                    taken = self._take(by_uuid[backup.uuid], facts, outcome)
+                    taken = self._take(each, facts, outcome)
                 except NotAdopted as error:
-                    refused[backup.uuid] = error
+                    refused[each.uuid] = error
                     break
                 outcome.backups.append(taken)
             else:
@@ -303,7 +311,8 @@ class DatabaseAdoptions:
         if seen is None:
             self._unverified.append((offered.title, why_not))
             return self._by_history(offered, found, self._with_hashes(stored), facts)
-        outcome.headers.append(json_safe(seen.header))
+        if offered.backup.kind is not BackupType.LOG:  # of logs there may be hundreds in one night
+            outcome.headers.append(json_safe(seen.header))
         made = from_header(
             seen.header,
             self._zone(offered),
@@ -368,7 +377,7 @@ class DatabaseAdoptions:
         except (NotAdopted, PermissionMissing, StatementCancelled):
             raise
         except DatabaseError as error:
-            if error.number == CANNOT_OPEN:
+            if error.number == CANNOT_OPEN or _CANNOT_OPEN_TEXT in str(error):
                 return None, str(error)
             raise BackupDamaged(
                 f"{offered.title} at {devices.names[0]} cannot be read by the server: {error}",
@@ -435,9 +444,11 @@ class DatabaseAdoptions:
     def _store(self, offered: Offered, found: Sequence[Found]) -> Json:
         """Where it is in the vault; files that were fetched for this database already are not fetched again."""
         backup = offered.backup
-        key = (backup.database, *((each.name, each.size_bytes, each.stamp) for each in found))
+        key = _key(offered, found)
         if key in self._fetched:
-            return self._fetched[key] | {"bytes_stored": 0}
+            there = self._fetched[key]
+            self._fetched[key] = there | {"bytes_stored": 0}  # they count once
+            return there
         self.progress.text = f"fetching {backup.database} ({backup.kind})"
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{backup.kind}-{secrets.token_hex(3)}"
         label = f"{label_of(backup.database)}/{name}"
@@ -449,8 +460,33 @@ class DatabaseAdoptions:
             files = [(f"{name}-{number}of{len(found)}.bak", each.read) for number, each in enumerate(found, 1)]
             stored = self.depot.keep(label, files, self.check)
             self._require_whole(offered, found, stored)
-        self._fetched[key] = stored
+        self._fetched[key] = stored | {"bytes_stored": 0}
         return stored
+
+    def _fetch_logs_ahead(self, offers: Sequence[Offered]) -> None:
+        """The logs among them that are files of their own into one snapshot, since a plan may make hundreds in a night.
+        What goes wrong here is left out, and told when it is that one's turn."""
+        ahead: dict[tuple[object, ...], Found] = {}
+        for offered in offers:
+            if offered.backup.kind is BackupType.LOG and offered.device_type == DISK and len(offered.families) == 1:
+                with suppress(NotAdopted):
+                    found = self.plan.find(offered)
+                    self._look_at(offered, found)
+                    if _key(offered, found) not in self._fetched:
+                        ahead[_key(offered, found)] = found[0]
+        if len(ahead) < 2:
+            return
+        database = offers[0].backup.database
+        self.progress.text = f"fetching {len(ahead)} logs of {database}"
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-logs-{secrets.token_hex(3)}"
+        files = [(f"{name}-{number}of{len(ahead)}.bak", each.read) for number, each in enumerate(ahead.values(), 1)]
+        with suppress(NotAdopted):
+            stored = self.depot.keep(f"{label_of(database)}/{name}", files, self.check)
+            bytes_stored = stored["bytes_stored"]
+            for (key, found_one), file in zip(ahead.items(), stored["files"], strict=True):
+                if file["size_bytes"] == found_one.size_bytes:
+                    self._fetched[key] = stored | {"files": [file], "bytes_stored": bytes_stored}
+                    bytes_stored = 0
 
     def _copy(self, label: str, found: Sequence[Found]) -> Json | None:
         """By the storage service itself; None where that cannot be."""
@@ -472,6 +508,11 @@ class DatabaseAdoptions:
                     remedy="It was still being written: run it again.",
                     database=offered.backup.database,
                 )
+
+
+def _key(offered: Offered, found: Sequence[Found]) -> tuple[object, ...]:
+    """The same for the same files in the same state, of one database."""
+    return (offered.backup.database, *((each.name, each.size_bytes, each.stamp) for each in found))
 
 
 def _once(reasons: Iterable[Reason]) -> list[Reason]:

@@ -8,6 +8,7 @@ vault and verified on the very server.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from shared.databases.backup_set import BackupSet, from_header
 from shared.databases.chains import Chain
 from shared.databases.connection import Connection
 from shared.databases.inspection import VERSION_NAMES, DatabaseFacts, ServerFacts
-from shared.databases.medium import BLOBS, LEFT_OVER_AFTER, REPOSITORY, Medium
+from shared.databases.medium import BLOBS, LEFT_OVER_AFTER, Medium
 from shared.databases.progress import Progress
 from shared.databases.runner import Runner
 from shared.databases.statements import BackupType, Devices
@@ -433,7 +434,9 @@ def _folder(backup: BackupSet) -> str:
 
 def _stored_as(backup: BackupSet) -> str:
     """What is the same for all backups that lie in the same files in the vault."""
-    return str(backup.stored["snapshot"]) if backup.stored["kind"] == REPOSITORY else backup.uuid
+    stored = backup.stored
+    place = f"{stored.get('snapshot')} {[part['name'] for part in _parts(stored)]}"
+    return hashlib.sha256(place.encode()).hexdigest()
 
 
 def _of(backup: BackupSet, devices: Devices) -> Devices:

@@ -38,7 +38,7 @@ from tests.integration.databases.conftest import (
 )
 from tests.standins.azurite import KEY, Azurite
 from tests.standins.delay import Relay
-from tests.standins.rights_proxy import LANDING
+from tests.standins.rights_proxy import KEEPER, LANDING
 from tests.standins.samba import PASSWORD as SMB_PASSWORD
 from tests.standins.samba import USERNAME as SMB_USERNAME
 from tests.standins.samba import Samba
@@ -799,3 +799,75 @@ def test_what_another_replica_backed_up_is_not_seen_and_that_is_told(adopting: B
         answer = adopting.command("backup")
         assert (answer.code, answer.reasons) == (0, [])
         assert "is in the availability group ag, and only the history of SQL01" in notes(adopting, answer.json["point"])
+
+
+def test_many_logs_of_a_night_are_one_snapshot(adopting: Bench, plan: Plan) -> None:
+    plan.full()
+    for number in range(3, 9):
+        insert(adopting, (number, f"row {number}"))
+        plan.log()
+    answer = adopting.command("backup")
+    assert (answer.code, answer.reasons) == (0, [])
+    full, *logs = taken(adopting, answer.json["point"])
+    assert len(logs) == 6
+    assert len({each["stored"]["snapshot"] for each in logs}) == 1
+    assert len({each["stored"]["files"][0]["name"] for each in logs}) == 6
+    assert [each["stored"]["bytes_stored"] > 0 for each in logs] == [True, *[False] * 5]
+    assert full["stored"]["snapshot"] != logs[0]["stored"]["snapshot"]
+    assert restored(adopting) == [*BEFORE, *((number, f"row {number}") for number in range(3, 9))]
+
+
+def test_a_log_among_many_that_cannot_be_read_costs_what_comes_after_it(adopting: Bench, plan: Plan) -> None:
+    plan.full()
+    insert(adopting, THIRD)
+    plan.log()
+    (broken,) = plan.log()
+    plan.log()
+    broken.write_bytes(b"x" * broken.stat().st_size)
+    answer = adopting.command("backup")
+    assert (answer.code, sorted(answer.codes)) == (3, ["backup-file-changed", "chain-gap"])
+    assert restored(adopting) == [*BEFORE, THIRD]
+
+
+def test_a_server_that_goes_away_in_the_middle_is_asked_again(adopting: Bench, plan: Plan) -> None:
+    plan.full()
+    insert(adopting, THIRD)
+    plan.log()
+    seen = PlanFiles.find
+    killed: list[bool] = []
+
+    def finding(plan_files: PlanFiles, offered: Any) -> Any:
+        if offered.backup.kind == "log" and not killed:
+            killed.append(True)
+            adopting.server.kill_connections()
+        return seen(plan_files, offered)
+
+    adopting.monkeypatch.setattr(PlanFiles, "find", finding)
+    answer = adopting.command("backup")
+    assert (answer.code, answer.reasons) == (0, [])
+    assert "begun again" in notes(adopting, answer.json["point"])
+    assert len(adopting.sent("RESTORE VERIFYONLY")) == 2
+    assert restored(adopting) == [*BEFORE, THIRD]
+
+
+def test_what_idle_nights_name_again_is_kept_by_prune(adopting: Bench, plan: Plan) -> None:
+    plan.full()
+    points = [adopting.command("backup").json["point"] for _ in range(3)]
+    with adopting.vault.with_rights(KEEPER) as keeper:
+        adopting.command.set(
+            VAULT_URL=keeper.url,
+            KEEP_LAST="1",
+            KEEP_DAILY="0",
+            KEEP_WEEKLY="0",
+            KEEP_MONTHLY="0",
+            KEEP_WITHIN="0s",
+            PROTECT_FOR="0s",
+            PRUNE_WAIT="0s",
+        )
+        pruned = adopting.command("prune")
+        assert (pruned.code, pruned.reasons) == (0, [])
+        assert pruned.json["points_removed"] == 2
+    adopting.command.set(VAULT_URL=adopting.vault.url)
+    assert [each["point"] for each in adopting.command("points").json["points"]] == points[-1:]
+    assert adopting.command("check").status == "ok"
+    assert restored(adopting) == BEFORE
