@@ -294,6 +294,16 @@ def test_settings_of_what_is_not_configured_are_nobody_s_business() -> None:
     assert [error.setting for error in wrong_settings(Settings(VAULT | SQL))] == ["LIFEBOAT_LANDING_URL"]
 
 
+def test_adopted_databases_need_one_of_two_ways_back() -> None:
+    adopt = VAULT | SQL | {"LIFEBOAT_SQL_MODE": "adopt"}
+    assert [error.setting for error in wrong_settings(Settings(adopt))] == ["LIFEBOAT_LANDING_URL"]
+    assert [*wrong_settings(Settings(adopt | LANDING))] == []
+    disk = {"LIFEBOAT_SQL_DISK_PATH": "\\\\a\\b", "LIFEBOAT_SQL_DISK_USERNAME": "u"}
+    assert [*wrong_settings(Settings(adopt | disk))] == []
+    wrong_map = adopt | LANDING | {"LIFEBOAT_SQL_PATH_MAP": "nonsense"}
+    assert [error.setting for error in wrong_settings(Settings(wrong_map))] == ["LIFEBOAT_SQL_PATH_MAP"]
+
+
 def test_a_reference_that_nobody_resolved_is_named_whatever_it_is_of() -> None:
     reference = "@Microsoft.KeyVault(SecretUri=https://kv/secrets/x)"
     settings = Settings(VAULT | {"LIFEBOAT_SQL_SERVER": reference})
