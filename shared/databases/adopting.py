@@ -227,10 +227,20 @@ class DatabaseAdoptions:
                     taken = self._take(each, facts, outcome)
                 except NotAdopted as error:
                     refused[each.uuid] = error
+                    self._refuse_missing(next_ones[at + 1 :], refused)
                     break
                 outcome.backups.append(taken)
             else:
                 return choose((), [*self.history.get(outcome.name, ()), *outcome.backups], logs_only=False).chain
+
+    def _refuse_missing(self, offers: Sequence[Offered], refused: dict[str, NotAdopted]) -> None:
+        """Where one is gone, many may be: they are looked for at once, and not one by one with a choice after each."""
+        for offered in offers:
+            self.check()
+            try:
+                self.plan.find(offered)
+            except NotAdopted as error:
+                refused[offered.uuid] = error
 
     def _judge(
         self,

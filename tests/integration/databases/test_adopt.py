@@ -716,7 +716,7 @@ def test_a_file_that_is_deleted_while_it_is_fetched_is_missing_and_nothing_of_it
 ) -> None:
     """The plan's clean-up, and the connection is cut at the same moment, so it cannot be read on."""
     plan.full()
-    adopting.server.database(HOSTING).filler_bytes = 12 << 20
+    adopting.server.database(HOSTING).filler_bytes = 64 << 20  # more than is asked for ahead
     (newest,) = plan.full()
     with Relay(samba.port) as relay:
         adopting.command.set(SQL_PATH_MAP=f"{UNC}=smb://127.0.0.1:{relay.port}/data/plan")
@@ -815,6 +815,22 @@ def test_many_logs_of_a_night_are_one_snapshot(adopting: Bench, plan: Plan) -> N
     assert [each["stored"]["bytes_stored"] > 0 for each in logs] == [True, *[False] * 5]
     assert full["stored"]["snapshot"] != logs[0]["stored"]["snapshot"]
     assert restored(adopting) == [*BEFORE, *((number, f"row {number}") for number in range(3, 9))]
+
+
+def test_logs_that_were_cleaned_up_before_the_newest_differential_are_not_missed(adopting: Bench, plan: Plan) -> None:
+    plan.full()
+    gone = [path for _ in range(5) for path in plan.log()]
+    insert(adopting, THIRD)
+    plan.differential()
+    insert(adopting, FOURTH)
+    plan.log()
+    for path in gone:
+        path.unlink()
+    answer = adopting.command("backup")
+    assert (answer.code, answer.reasons) == (0, [])
+    assert [each["kind"] for each in taken(adopting, answer.json["point"])] == ["full", "differential", "log"]
+    assert "(and 4 more like it)" in notes(adopting, answer.json["point"])
+    assert restored(adopting) == [*BEFORE, THIRD, FOURTH]
 
 
 def test_a_log_among_many_that_cannot_be_read_costs_what_comes_after_it(adopting: Bench, plan: Plan) -> None:
