@@ -151,7 +151,8 @@ def read_offers(
     rows: Iterable[Row], media: Iterable[Row], *, time_zone_minutes: int, family_guid: str | None
 ) -> list[Offered]:
     """From the rows of msdb, oldest first. Those of another database that had the name are left out;
-    ``family_guid``: of the one that has it now, where that may be seen."""
+    ``family_guid``: of the one that has it now, where that may be seen. Of two rows for one backup the first counts: a
+    restore may note what it has read, from wherever that was."""
     families: dict[int, dict[int, list[str]]] = {}
     kinds: dict[int, tuple[int, int]] = {}
     for row in sorted(media, key=lambda row: (row["media_set_id"], row["family_sequence_number"], row["mirror"] or 0)):
@@ -159,13 +160,14 @@ def read_offers(
         names.append(str(row["physical_device_name"] or ""))
         kind = int(row["device_type"] or 0)
         kinds[row["media_set_id"]] = (kind % PERMANENT, int(row["media_family_count"] or 0))
-    found = []
+    found: dict[str, Offered] = {}
     for row in rows:
         backup = from_history(row, time_zone_minutes=time_zone_minutes)
         if family_guid and backup.family_guid and backup.family_guid != family_guid:
             continue
         device_type, count = kinds.get(row["media_set_id"], (0, 0))
-        found.append(
+        found.setdefault(
+            backup.uuid,
             Offered(
                 backup=backup,
                 backup_set_id=row["backup_set_id"],
@@ -175,9 +177,9 @@ def read_offers(
                 is_snapshot=bool(row["is_snapshot"]),
                 name=str(row["name"] or ""),
                 user=str(row["user_name"] or "somebody"),
-            )
+            ),
         )
-    return found
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,14 @@ def test_backups_of_another_database_that_had_the_name_are_left_out() -> None:
     assert [each.backup_set_id for each in found] == [1, 3]
 
 
+def test_of_two_rows_for_one_backup_the_first_counts() -> None:
+    """A restore notes what it has read in msdb too, from where it lay for it."""
+    rows = [row(1), row(2, backup_set_uuid=UUID(int=1))]
+    media = [medium(1), medium(2, physical_device_name="\\\\fs\\restores\\lifeboat-x.bak")]
+    (found,) = read_offers(rows, media, time_zone_minutes=0, family_guid=None)
+    assert found.families == (("\\\\fs\\backups\\x.bak",),)
+
+
 def test_files_are_in_the_order_of_families_and_mirrors() -> None:
     media = [
         medium(family_sequence_number=2, mirror=1, physical_device_name="b-mirror", media_family_count=2),
