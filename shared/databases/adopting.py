@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.databases import adopted, inspection, statements
+from shared.databases import inspection, statements
 from shared.databases.adopted import (
     DISK,
     URL,
     BackupDamaged,
+    ChainGap,
     FileChanged,
     NotAdopted,
     Offered,
@@ -286,8 +287,8 @@ class DatabaseAdoptions:
         outcome.reasons += _once(
             reason for each in outcome.backups for reason in certificate_reasons(each, self.held_certificates)
         )
-        if any(isinstance(error, adopted.ChainGap) for error in reasons):
-            emit(Event.DATABASE_CHAIN_BROKEN, database=facts.name, why=str(reasons[-1]))
+        for gap in (error for error in reasons if isinstance(error, ChainGap)):
+            emit(Event.DATABASE_CHAIN_BROKEN, database=facts.name, why=str(gap))
         outcome.failed = not outcome.backups
 
     @property
