@@ -61,8 +61,8 @@ KEEP_ONE = {
     "LIFEBOAT_KEEP_MONTHLY": "0",
 }
 """By default all that is younger than two days is kept, so nothing of a demo would go."""
-UNPROTECTED = tuple(f"recovery-points/{folder}/" for folder in ("runs", "verifications", "drills"))
-"""Results, of which nothing is restored."""
+UNPROTECTED = tuple(f"recovery-points/{folder}/" for folder in ("runs", "verifications", "drills", "preflight"))
+"""Results, and what preflight wrote, of which nothing is restored."""
 RUNBOOK = REPOSITORY / ".cache" / "demo-runbook.html"
 """What the demo leaves behind, to be read."""
 INTERRUPTED = 130

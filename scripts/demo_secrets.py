@@ -46,6 +46,7 @@ def running_secrets(folder: Path) -> Iterator[Secrets]:
     """The stand-in, until the block ends."""
     certificate = make_certificate(folder)
     with running_key_vault(certificate) as key_vault, running_identity_endpoint() as identity:
+        key_vault.purge_protection = True
         made = Secrets(
             key_vault, {**identity.environment(), **certificate.environment()}, folder / "SystemSecrets.JSON"
         )

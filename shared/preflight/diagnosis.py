@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.errors import LifeboatError
 from shared.preflight.make import preflight
+from shared.preflight.secrets import PURGE_PROTECTION
 from shared.recovery_point.diagnosis import Diagnosis
 from shared.recovery_point.steps import failures_are_values
 from shared.settings import Settings
@@ -15,6 +16,8 @@ Json = dict[str, Any]
 
 DIAGNOSIS_SECONDS = 90.0
 """What looking may take, after which what was found by then counts."""
+BESIDE = frozenset({PURGE_PROTECTION})
+"""Checks whose failure keeps no backup from being made: they explain nothing."""
 
 
 def diagnosis_of(settings: Settings, component: str) -> Diagnosis | None:
@@ -25,9 +28,9 @@ def diagnosis_of(settings: Settings, component: str) -> Diagnosis | None:
         return None
     if not found.rows:
         return None
-    if not found.failures:
+    row = next((each for each in found.failures if each.name not in BESIDE), None)
+    if row is None:
         return Diagnosis(None)
-    row = found.failures[0]
     return Diagnosis(row.name, row.detail, row.remedy, row.setting)
 
 

@@ -23,6 +23,7 @@ PROBE = "lifeboat-preflight"
 """Name of the secret that preflight sets."""
 CONTENT = "Set by Lifeboat's preflight to see that it can. There is nothing in it."
 USER, OFFICER = "Key Vault Secrets User", "Key Vault Secrets Officer"
+PURGE_PROTECTION = "purge-protection"
 
 
 def secrets_checks(settings: Settings) -> ComponentChecks:
@@ -63,7 +64,7 @@ class _KeyVault:
             ("get", self._get, way[-1].name),
             ("set", self._set, "get"),
             ("system-secrets", self._system_secrets, "get"),
-            ("purge-protection", self._purge_protection, "get" if self._keeper else "set"),
+            (PURGE_PROTECTION, self._purge_protection, "get" if self._keeper else "set"),
         ):
             if self._keeper and name in ("set", "system-secrets"):
                 continue  # it only reads the password of the repository

@@ -125,16 +125,17 @@ class Vault:
         *,
         size_bytes: int,
         into: str = DATABASES_CONTAINER,
-        limit_seconds: float = COPY_LIMIT_SECONDS,
+        limit_seconds: float | None = None,
     ) -> bool:
         """Copy the blob at ``source_url``, which carries its SAS, into the container ``into``, never over another.
 
-        What it promises and raises is what ``copying.copy_blob`` does. Repeated for up to ``limit_seconds``.
+        What it promises and raises is what ``copying.copy_blob`` does. Repeated for up to ``limit_seconds``, by default
+        ``COPY_LIMIT_SECONDS``.
         """
         container = self._container(into)
         with self._lock:
             self._copies += 1
-        retrying = RetryingStore(container.counting, limit_seconds=limit_seconds)
+        retrying = RetryingStore(container.counting, limit_seconds=limit_seconds or COPY_LIMIT_SECONDS)
         return copy_blob(container.service, retrying, name, CopySource(source_url), size_bytes=size_bytes)
 
     def copy_source(self, name: str) -> CopySource:

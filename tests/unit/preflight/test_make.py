@@ -9,7 +9,9 @@ import pytest
 from shared.errors import SettingsError, UsageError
 from shared.preflight import make
 from shared.preflight.check import Check, ComponentChecks, Found, failed, passed, skipped, warned
+from shared.preflight.diagnosis import diagnosis_of
 from shared.preflight.make import COMPONENTS, preflight
+from shared.recovery_point.diagnosis import Diagnosis
 from shared.settings import Settings
 
 SHARE = Settings({"LIFEBOAT_SHARE_URL": "smb://fs/x", "LIFEBOAT_VAULT_URL": "https://vault"})
@@ -91,3 +93,15 @@ def test_a_setting_that_is_missing_is_a_row_and_exit_code_2_and_the_rest_is_look
 
 def test_there_is_a_maker_for_every_component() -> None:
     assert make._makers().keys() == set(COMPONENTS)
+
+
+def test_what_keeps_no_backup_from_being_made_explains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings({"LIFEBOAT_KEY_VAULT_URL": "https://kv"})
+    purgeable = failed("anybody may purge", "switch it on", name="purge-protection")
+    finding(monkeypatch, secrets=purgeable)
+    assert diagnosis_of(settings, "secrets") == Diagnosis(None)
+    finding(monkeypatch, secrets=failed("refused", "give the role"))
+    found = diagnosis_of(settings, "secrets")
+    assert found is not None
+    assert (found.check, found.remedy) == ("look", "give the role")
+    assert diagnosis_of(settings, "share") is None, "it is not configured, so nothing could be looked at"
