@@ -40,8 +40,13 @@ Key = tuple[str, str]
 
 
 def run_checks(components: Sequence[ComponentChecks], *, limit_seconds: float = ALL_SECONDS) -> list[Row]:
-    """Failing rows first, then warnings, passes and what was left out; each group in the order of the checks."""
-    rows = in_order(components, limit_seconds=limit_seconds) + _close(components)
+    """Failing rows first, then warnings, passes and what was left out; each group in the order of the checks. Who is
+    interrupted clears away too."""
+    rows: list[Row] = []
+    try:
+        rows += in_order(components, limit_seconds=limit_seconds)
+    finally:
+        rows += _close(components)
     return sorted(rows, key=lambda row: RESULTS.index(row.result))
 
 

@@ -243,6 +243,18 @@ def test_a_component_is_closed_though_a_check_was_given_up(released: threading.E
     assert closed == [True]
 
 
+def test_who_is_interrupted_clears_away_too(monkeypatch: pytest.MonkeyPatch, released: threading.Event) -> None:
+    closed: list[bool] = []
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner._Run, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rows_of(check("a", lambda: passed(str(released.wait()))), close=lambda: closed.append(True))
+    assert closed == [True]
+
+
 def test_what_cannot_be_cleared_away_is_a_warning(
     released: threading.Event, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
