@@ -94,6 +94,8 @@ class Offered:
     is_snapshot: bool
     name: str
     user: str
+    overwritten: str | None = None
+    """The file, or blob, that a later backup has taken from its beginning, or over this one."""
 
     @property
     def uuid(self) -> str:
@@ -131,6 +133,12 @@ class Offered:
             return self._unreadable(
                 f"has {self.family_count} files, and msdb names {len(self.families)} of them (by {self.maker})"
             )
+        if self.overwritten:
+            return FileChanged(
+                f"{self.title} is not in {self.overwritten} any more: msdb says that a later backup was written over it",
+                remedy="Let the plan write each backup to a file of its own, and not over the last (INIT, FORMAT).",
+                database=self.backup.database,
+            )
         return None
 
     def _at(self, name: str) -> str:
@@ -161,6 +169,8 @@ def read_offers(
         kind = int(row["device_type"] or 0)
         kinds[row["media_set_id"]] = (kind % PERMANENT, int(row["media_family_count"] or 0))
     found: dict[str, Offered] = {}
+    rows = list(rows)
+    overwritten = _overwritten(rows, families)
     for row in rows:
         backup = from_history(row, time_zone_minutes=time_zone_minutes)
         if family_guid and backup.family_guid and backup.family_guid != family_guid:
@@ -177,9 +187,31 @@ def read_offers(
                 is_snapshot=bool(row["is_snapshot"]),
                 name=str(row["name"] or ""),
                 user=str(row["user_name"] or "somebody"),
+                overwritten=overwritten.get(row["backup_set_id"]),
             ),
         )
     return list(found.values())
+
+
+def _overwritten(rows: Sequence[Row], families: Mapping[int, Mapping[int, Sequence[str]]]) -> dict[int, str]:
+    """By their ids, backups of which a file is not theirs any more in any of its mirrors: a later one made another
+    media set of it (FORMAT), or has the same place in it or one before (INIT). Nobody need look at the file for that,
+    and where the server cannot, nobody would see it: its first bytes and length are a backup's."""
+    first_rows: dict[object, Row] = {}
+    for row in rows:
+        first_rows.setdefault(row["backup_set_uuid"], row)
+    later: dict[str, dict[int, int]] = {}
+    found: dict[int, str] = {}
+    for row in sorted(first_rows.values(), key=lambda row: row["backup_set_id"], reverse=True):
+        media_set, position = row["media_set_id"], int(row["position"] or 1)
+        for mirrors in families.get(media_set, {}).values():
+            since = [later.get(name.casefold(), {}) for name in mirrors]
+            if all(any(other != media_set or at <= position for other, at in each.items()) for each in since):
+                found[row["backup_set_id"]] = mirrors[0]
+        for name in {name.casefold() for mirrors in families.get(media_set, {}).values() for name in mirrors}:
+            places = later.setdefault(name, {})
+            places[media_set] = min(position, places.get(media_set, position))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,8 @@ class Plan:
     def differential(self, database: str = HOSTING, *, to: str | None = None) -> list[Path]:
         return self._back_up("DATABASE", database, to, 1, "DIFFERENTIAL")
 
-    def log(self, database: str = HOSTING, *, to: str | None = None) -> list[Path]:
-        return self._back_up("LOG", database, to, 1, "")
+    def log(self, database: str = HOSTING, *, to: str | None = None, options: str = "") -> list[Path]:
+        return self._back_up("LOG", database, to, 1, options)
 
     def full_of_all(self) -> None:
         for database in (HOSTING, METERING, "master"):
@@ -453,6 +453,20 @@ def test_where_the_server_cannot_open_the_file_it_says_how_it_was_checked(adopti
     assert "and 1 more: not verified by the server" in notes(adopting, answer.json["point"])
     assert {each["adopted"]["checked"] for each in taken(adopting, answer.json["point"])} == {"header-and-hash"}
     assert restored(adopting) == [*BEFORE, THIRD]
+
+
+def test_a_log_that_was_written_over_is_a_gap_where_the_server_cannot_look_either(adopting: Bench, plan: Plan) -> None:
+    """The file is there, begins as a backup and is long enough: it is the last log, whatever msdb says of those before."""
+    plan.full()
+    insert(adopting, THIRD)
+    plan.log(to="log", options="INIT")
+    insert(adopting, FOURTH)
+    plan.log(to="log", options="INIT")
+    adopting.server.deny(UNC)
+    answer = adopting.command("backup")
+    assert (answer.code, sorted(answer.codes)) == (3, ["backup-file-changed", "chain-gap"])
+    assert [each["kind"] for each in taken(adopting, answer.json["point"])] == ["full"]
+    assert restored(adopting) == BEFORE
 
 
 def test_a_file_that_is_no_backup_is_not_taken_where_the_server_cannot_look(adopting: Bench, plan: Plan) -> None:

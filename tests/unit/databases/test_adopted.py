@@ -16,6 +16,7 @@ from shared.databases.adopted import (
     BackupDamaged,
     Choice,
     DeviceUnreadable,
+    FileChanged,
     FileMissing,
     NotAdopted,
     Offered,
@@ -132,6 +133,36 @@ def test_of_two_rows_for_one_backup_the_first_counts() -> None:
     media = [medium(1), medium(2, physical_device_name="\\\\fs\\restores\\lifeboat-x.bak")]
     (found,) = read_offers(rows, media, time_zone_minutes=0, family_guid=None)
     assert found.families == (("\\\\fs\\backups\\x.bak",),)
+
+
+def _overwritten(rows: list[dict[str, Any]], media: list[dict[str, Any]]) -> list[int]:
+    """Ids of the backups that are refused since a later one was written over them."""
+    offers = read_offers(rows, media, time_zone_minutes=0, family_guid=None)
+    return [each.backup_set_id for each in offers if isinstance(each.refusal(), FileChanged)]
+
+
+def test_what_a_later_backup_was_written_over_is_refused_by_msdb_alone() -> None:
+    """INIT keeps the media set and begins at place 1 again; FORMAT makes another media set of the same file."""
+    same = {"media_set_id": 101}
+    appended = [row(1, **same), row(2, position=2, **same), row(3, position=3, **same)]
+    assert _overwritten(appended, [medium(1)]) == []
+    assert _overwritten([*appended, row(4, position=1, **same)], [medium(1)]) == [1, 2, 3]
+    assert _overwritten([row(1), row(2), row(3)], [medium(1), medium(2), medium(3)]) == [1, 2]
+    others = [medium(1), medium(2, physical_device_name="\\\\FS\\Backups\\X.BAK"), medium(3, physical_device_name="y")]
+    assert _overwritten([row(1), row(2), row(3)], others) == [1]
+
+
+def test_one_of_a_backups_files_is_enough_to_lose_it_but_not_one_of_its_mirrors() -> None:
+    stripes = [medium(1), medium(1, family_sequence_number=2, physical_device_name="second")]
+    mirrors = [medium(1), medium(1, mirror=1, physical_device_name="second")]
+    later = medium(2, physical_device_name="second")
+    assert _overwritten([row(1), row(2)], [*stripes, later]) == [1]
+    assert _overwritten([row(1), row(2)], [*mirrors, later]) == []
+
+
+def test_what_a_restore_has_noted_overwrites_nothing() -> None:
+    noted = row(2, backup_set_uuid=UUID(int=1))
+    assert _overwritten([row(1), noted], [medium(1), medium(2)]) == []
 
 
 def test_files_are_in_the_order_of_families_and_mirrors() -> None:
