@@ -231,7 +231,7 @@ class Settings:
 
     def share(self) -> ShareSettings:
         url = self._required("SHARE_URL", "Set it to smb://server[:port]/share[/path] or file:///folder.")
-        smb = urlsplit(url).scheme.lower() != "file"
+        smb = _scheme(url) != "file"
         mode = self._choice("SHARE_MODE", "read", ("read", "adopt"))
         reads = smb and mode == "read"  # what is adopted is read by somebody else, under a login of its own
         return ShareSettings(
@@ -668,12 +668,16 @@ class Settings:
         return value
 
 
+def _scheme(url: str) -> str:
+    """Of a URL that need not be one: what is wrong with it is told by whoever takes it apart."""
+    return url.partition(":")[0].strip().lower()
+
+
 def local_folder(url: str) -> Path | None:
     """The folder that a ``file://`` URL names, None for any other URL."""
-    parts = urlsplit(url)
-    if parts.scheme.lower() != "file":
+    if _scheme(url) != "file":
         return None
-    path = unquote(parts.path)
+    path = unquote(urlsplit(url).path)
     if os.name == "nt":
         path = path.lstrip("/")
     return Path(path)

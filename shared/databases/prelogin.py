@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 
 from shared.errors import SourceUnreachable
 
@@ -27,15 +28,16 @@ _OTHERS = (
 
 
 def prelogin(host: str, port: int, *, timeout_seconds: float, setting: str) -> int:
-    """What the server says of encryption: 0 off, 1 on, 2 not supported, 3 required. Each step may take
-    ``timeout_seconds``. ``SourceUnreachable`` says what answers there instead."""
+    """What the server says of encryption: 0 off, 1 on, 2 not supported, 3 required. The connection may take
+    ``timeout_seconds``, and so may the answer. ``SourceUnreachable`` says what answers there instead."""
     try:
         with socket.create_connection((host, port), timeout_seconds) as connection:
+            deadline = time.monotonic() + timeout_seconds
             connection.sendall(_request())
-            head = _read(connection, _HEADER.size)
+            head = _read(connection, _HEADER.size, deadline)
             if len(head) == _HEADER.size and head[0] == _REPLY:
                 length = min(_HEADER.unpack(head)[2], _LARGEST)
-                return _encryption(_read(connection, length - _HEADER.size))
+                return _encryption(_read(connection, length - _HEADER.size, deadline))
     except TimeoutError:
         raise SourceUnreachable(
             f"TCP {port} of {host} takes connections, and nothing answers there within {timeout_seconds:.0f} s",
@@ -83,9 +85,17 @@ def _encryption(body: bytes) -> int:
     return NO_ENCRYPTION
 
 
-def _read(connection: socket.socket, count: int) -> bytes:
-    """``count`` bytes, fewer where the connection ends."""
+def _read(connection: socket.socket, count: int, deadline: float) -> bytes:
+    """``count`` bytes, fewer where the connection ends. ``TimeoutError`` at ``deadline``, of the monotonic clock,
+    however often a byte comes."""
     found = b""
-    while len(found) < count and (piece := connection.recv(count - len(found))):
+    while len(found) < count:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        piece = connection.recv(count - len(found))
+        if not piece:
+            break
         found += piece
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from shared.errors import SettingsError, SourceNotFound
 from shared.fileshare.local_source import LocalSource
@@ -80,7 +79,7 @@ class SourceOpener:
 
     def _smb(self, previous_version: int | None) -> SmbSource:
         url = self.settings.url
-        if urlsplit(url).scheme.lower() != "smb":
+        if url.partition(":")[0].strip().lower() != "smb":
             raise SettingsError(
                 f"{_SETTING} begins with neither smb:// nor file://",
                 remedy="Write it as smb://server[:port]/share[/path] or file:///folder.",

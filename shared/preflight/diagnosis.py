@@ -3,6 +3,7 @@ schedule runs a backup that is known to be impossible twice in silence."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from shared.errors import LifeboatError
@@ -25,6 +26,9 @@ def diagnosis_of(settings: Settings, component: str) -> Diagnosis | None:
     try:
         found = preflight(settings, (component,), limit_seconds=DIAGNOSIS_SECONDS)
     except LifeboatError:
+        return None
+    except Exception:
+        logging.getLogger(__name__).exception("what %s came to is recorded without a diagnosis", component)
         return None
     if not found.rows:
         return None

@@ -8,7 +8,9 @@ import base64
 import contextlib
 import http.client
 import os
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,11 +18,15 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from shared.errors import SettingsError
 from shared.preflight.check import Found, failed, passed, warned
+from shared.storage.azure_endpoint import NO_ADDRESS
 
 PROXY, BUNDLE = "HTTPS_PROXY", "REQUESTS_CA_BUNDLE"
 LOOK_SECONDS = 3.0
 """What reading a certificate that is not trusted may take besides: it only makes the message better."""
+MOST_STEPS = 4
+"""How many times the limit of a step all of them together may take; whoever waits has given up by then."""
 MOST_NAMES = 4
 _OLD_TLS = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW"}
 _NO_TLS = {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
@@ -54,7 +60,8 @@ class Way:
 
 
 def way_to(url: str) -> Way:
-    """``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` as the Azure libraries, which use ``requests``, take them."""
+    """``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` as the Azure libraries, which use ``requests``, take them.
+    ``SettingsError`` for a proxy that is no address."""
     from requests.utils import get_environ_proxies, select_proxy
 
     parts = urlsplit(url)
@@ -128,13 +135,22 @@ class _NoBundle(OSError):
 
 
 def _proxy(url: str) -> Proxy:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        named = parts.port
+    except ValueError as error:
+        raise SettingsError(
+            f"{PROXY} is no address: {NO_ADDRESS}",
+            remedy=f"Set {PROXY} to http://HOST:PORT. In a user and password before the host, write a slash as %2F, a "
+            "colon as %3A and an @ as %40.",
+            setting=PROXY,
+        ) from error
     kind = parts.scheme.lower()
     login = None
     if parts.username:
         plain = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         login = f"Basic {base64.b64encode(plain.encode()).decode()}"
-    return Proxy(parts.hostname or "", parts.port or (443 if kind == "https" else 80), kind, login)
+    return Proxy(parts.hostname or "", named or (443 if kind == "https" else 80), kind, login)
 
 
 def _login(proxy: Proxy | None) -> dict[str, str]:
@@ -148,11 +164,22 @@ def _opened(way: Way, seconds: float) -> Iterator[http.client.HTTPConnection]:
     connection = http.client.HTTPConnection(first.host, first.port, timeout=seconds)
     if way.proxy and way.tls:
         connection.set_tunnel(way.host, way.port, _login(way.proxy))
+    end = threading.Timer(MOST_STEPS * seconds, _end, [connection])
+    end.daemon = True
+    end.start()
     try:
         connection.connect()
         yield connection
     finally:
+        end.cancel()
         connection.close()
+
+
+def _end(connection: http.client.HTTPConnection) -> None:
+    """Of one whose other side sends so slowly that no limit of a single step ends it."""
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _secured(connection: http.client.HTTPConnection, way: Way, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
@@ -258,6 +285,13 @@ def _broken(way: Way, error: Exception, setting: str, what: str, seconds: float)
     )
 
 
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def _stranger(way: Way, answer: http.client.HTTPResponse, setting: str) -> Found | None:
     """What answers in place of the service. Each of Azure's marks its answers with headers of its own."""
     if any(name.lower().startswith("x-ms-") for name, _ in answer.getheaders()):
@@ -266,7 +300,7 @@ def _stranger(way: Way, answer: http.client.HTTPResponse, setting: str) -> Found
     if answer.status == 407:
         return failed(f"a proxy in front of {way} asks for a login (407)", past, setting=PROXY)
     if 300 <= answer.status < 400:
-        where = urlsplit(answer.getheader("Location") or "").hostname or "another page"
+        where = _host(answer.getheader("Location") or "") or "another page"
         return failed(
             f"{way} sends us on to {where} ({answer.status}), which no service of Azure does: a portal is in between",
             past,

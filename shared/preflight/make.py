@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import SettingsError, UsageError
-from shared.preflight.check import FAIL, SETTINGS, Check, ComponentChecks, Found, Row, failed
+from shared.preflight.check import FAIL, SETTINGS, Check, ComponentChecks, Found, Row
 from shared.preflight.runner import ALL_SECONDS, run_checks
 from shared.settings import Settings
 
@@ -87,16 +87,18 @@ _FIRST = {name: f"Set {setting}." for name, setting in _FIRST_SETTING.items()}
 
 
 def _made(settings: Settings, component: str) -> ComponentChecks:
-    """A setting that is missing or wrong is a row of its own, and all that there is of the component."""
+    """A setting that is missing or wrong is a row of its own, and all that there is of the component; the others are
+    looked at, whatever it raises."""
     try:
         return _makers()[component](settings)
-    except SettingsError as error:
-        found = failed(str(error), error.remedy, setting=error.setting)
+    except Exception as error:
+        raised = error
 
-        def run(found: Found = found) -> Found:
-            return found
+        def run() -> Found:
+            raise raised
 
-        return ComponentChecks(component, (Check(SETTINGS, run),))
+        name = SETTINGS if isinstance(error, SettingsError) else "begin"
+        return ComponentChecks(component, (Check(name, run),))
 
 
 def _makers() -> dict[str, Callable[[Settings], ComponentChecks]]:

@@ -58,7 +58,7 @@ class _ServersWay:
             return [skipped("left out: LIFEBOAT_PREFLIGHT_BACKUP is false", setting="LIFEBOAT_PREFLIGHT_BACKUP")]
         if MASTER not in {name.lower() for name in self._sql.databases}:
             return [skipped(f"left out: {MASTER}, which is small, is not among LIFEBOAT_SQL_DATABASES")]
-        with Vault(self._settings.vault()) as vault, self._session.session() as connection:
+        with Vault(self._settings.vault()) as vault, self._session.another() as connection:
             depot = Depot(vault, _no_repository, self._sql.server.server)
             medium = open_medium(self._settings, self._sql.mode, vault, depot, STATEMENT_SECONDS)
             with medium:

@@ -64,6 +64,12 @@ class SqlSession:
             assert self._connection is not None, "checks come after the login"
             yield self._connection
 
+    def another(self) -> Connection:
+        """A session beside it, to be closed, for what takes so long that others must not wait for it. The password is
+        one that the server has taken already."""
+        assert self.facts is not None, "checks come after the login"
+        return Connection.open(self._server, self._password)
+
     def close(self) -> None:
         with self._lock:
             self._closed = True

@@ -48,8 +48,7 @@ def ingestion_endpoint(text: str) -> str:
     pairs = [part.partition("=") for part in text.split(";") if part.strip()]
     told = {name.strip().lower(): value.strip() for name, _, value in pairs}
     endpoint = told.get("ingestionendpoint") or _by_suffix(told) or _DEFAULT
-    parts = urlsplit(endpoint)
-    if not _KEY.match(told.get("instrumentationkey", "")) or parts.scheme not in ("http", "https") or not parts.netloc:
+    if not _KEY.match(told.get("instrumentationkey", "")) or not _is_address(endpoint):
         raise SettingsError(
             f"{CONNECTION_STRING} is no connection string of Application Insights",
             remedy="Copy it from the page of the Application Insights resource: "
@@ -57,6 +56,14 @@ def ingestion_endpoint(text: str) -> str:
             setting=CONNECTION_STRING,
         )
     return endpoint
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
 
 
 def _by_suffix(told: Mapping[str, str]) -> str | None:

@@ -28,6 +28,10 @@ READ_BLOCK_BYTES = 4 << 20
 """How much of a body is taken from a socket at once."""
 
 
+_GIVE = "give the account's blob endpoint, such as https://ACCOUNT.blob.core.windows.net"
+NO_ADDRESS = "its port is no number up to 65535, or a bracket is not closed"
+
+
 def account_name(url: str) -> str:
     """The account that a blob endpoint belongs to: its path for emulators, else the first label of its host."""
     parts = urlsplit(url)
@@ -49,7 +53,16 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def require_address(url: str, setting: str, *, remedy: str) -> None:
+    """``SettingsError`` where it cannot be taken apart. It does not repeat what is there: that may be a password."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise SettingsError(f"{setting} is no address: {NO_ADDRESS}", remedy=remedy, setting=setting) from error
+
+
 def check_endpoint(url: str, setting: str, *, entra_id: bool) -> None:
+    require_address(url, setting, remedy=_GIVE)
     parts = urlsplit(url)
     reason = None
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -62,7 +75,7 @@ def check_endpoint(url: str, setting: str, *, entra_id: bool) -> None:
         shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
         raise SettingsError(
             f"{setting} ({shown}) cannot be used: {reason}",
-            remedy="give the account's blob endpoint, such as https://ACCOUNT.blob.core.windows.net",
+            remedy=_GIVE,
             setting=setting,
         )
     if entra_id and parts.scheme == "http":

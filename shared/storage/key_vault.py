@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError, StorageError, StorageForbidden, StorageUnavailable
-from shared.storage.azure_endpoint import is_loopback
+from shared.storage.azure_endpoint import is_loopback, require_address
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -103,13 +103,11 @@ class KeyVaultSecrets:
         A vault names, in its challenge, the audience that tokens are asked for, and the library holds that against
         the vault's domain. Only for a loopback host, where a stand-in serves, this check is off.
         """
+        give = "give the vault's address, such as https://NAME.vault.azure.net"
+        require_address(url, SETTING, remedy=give)
         host = urlsplit(url).hostname
         if urlsplit(url).scheme != "https" or not host:
-            raise SettingsError(
-                f"{SETTING} ({url}) is no https address",
-                remedy="give the vault's address, such as https://NAME.vault.azure.net",
-                setting=SETTING,
-            )
+            raise SettingsError(f"{SETTING} ({url}) is no https address", remedy=give, setting=SETTING)
         from azure.keyvault.secrets import SecretClient
 
         client = SecretClient(

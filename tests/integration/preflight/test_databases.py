@@ -299,6 +299,16 @@ def test_a_server_whose_backup_gets_stuck(bench: Bench, monkeypatch: pytest.Monk
     assert bench.landed() == []
 
 
+def test_what_is_seen_by_a_session_waits_for_no_backup_that_is_stuck(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a landing account that the server cannot reach would look like five other faults."""
+    monkeypatch.setattr(servers_way, "STATEMENT_SECONDS", 4.0)
+    monkeypatch.setattr(sql_server_checks, "SESSION_SECONDS", 3.0)
+    bench.server.slow("BACKUP DATABASE", 60)
+    assert look().cause.name == "server-to-landing"
+
+
 def test_the_backup_of_master_can_be_left_out(bench: Bench) -> None:
     bench.command.set(PREFLIGHT_BACKUP="false")
     seen = look()

@@ -265,6 +265,30 @@ def test_a_service_that_takes_connections_and_then_is_silent(
         assert "firewall" in row.remedy
 
 
+def test_a_service_that_sends_a_byte_now_and_then_has_its_connection_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread would otherwise live as long as the service sends."""
+    monkeypatch.setattr(network, "CONNECT_SECONDS", 0.1)
+    ended = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Endless: ")
+        connection.settimeout(0.02)
+        while not ended.is_set():
+            connection.sendall(b"x")
+            try:
+                if connection.recv(1) == b"":
+                    ended.set()
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                ended.set()
+
+    with listening(serve) as port:
+        assert Seen(f"http://127.0.0.1:{port}")["clock"].result != PASS
+        assert ended.wait(10)
+
+
 def test_something_in_between_that_closes_connections(trusting: Certificate) -> None:
     with listening(closing) as port:
         cause = Seen(f"https://127.0.0.1:{port}").cause

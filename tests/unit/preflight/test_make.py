@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Never
+from uuid import UUID
 
 import pytest
 
@@ -89,6 +91,75 @@ def test_a_setting_that_is_missing_is_a_row_and_exit_code_2_and_the_rest_is_look
     assert [row.result for row in found.rows] == ["fail", "pass", "pass"]
     assert (found.status, found.exit_code) == ("failed", 2)
     assert found.to_json()["reasons"][0]["code"] == "wrong-setting"
+
+
+def test_what_nobody_expected_of_one_component_is_its_row_and_the_rest_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finding(monkeypatch)
+    makers = make._makers()
+
+    def surprised(settings: Settings) -> ComponentChecks:
+        raise ValueError("surprise")
+
+    monkeypatch.setattr(make, "_makers", lambda: {**makers, "share": surprised})
+    found = preflight(SHARE)
+    assert [(row.component, row.result) for row in found.rows] == [
+        ("share", "fail"), ("vault", "pass"), ("telemetry", "pass"),
+    ]  # fmt: skip
+    assert "surprise" in found.rows[0].detail
+    assert found.exit_code == 1, "no setting is known to be wrong"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "component"),
+    [
+        ("LIFEBOAT_VAULT_URL", "https://vault:99999", "vault"),
+        ("LIFEBOAT_VAULT_URL", "https://[vault", "vault"),
+        ("LIFEBOAT_KEY_VAULT_URL", "https://kv:443x", "secrets"),
+        ("LIFEBOAT_SHARE_URL", "smb://[fs/x", "share"),
+        ("LIFEBOAT_LANDING_URL", "https://landing:x", "databases"),
+        ("HTTPS_PROXY", "http://user:odd/Pa55@proxy:8080", "vault"),
+        (
+            "APPLICATIONINSIGHTS_CONNECTION_STRING",
+            f"InstrumentationKey={UUID(int=1)};IngestionEndpoint=https://x:y",
+            "telemetry",
+        ),
+    ],
+)
+def test_an_address_that_is_none_is_a_row_that_names_its_setting_and_repeats_no_password(
+    clean_environment: pytest.MonkeyPatch, name: str, value: str, component: str
+) -> None:
+    written = {
+        "LIFEBOAT_VAULT_URL": "https://vault.invalid",
+        "LIFEBOAT_VAULT_KEY": "a2V5",
+        "LIFEBOAT_KEY_VAULT_URL": "https://kv.invalid",
+        "LIFEBOAT_SHARE_URL": "smb://fs.invalid/x",
+        "LIFEBOAT_SHARE_USERNAME": "reader",
+        "LIFEBOAT_SQL_SERVER": "sql.invalid",
+        "LIFEBOAT_SQL_USERNAME": "backup",
+        "LIFEBOAT_SQL_PASSWORD": "of it",
+        "LIFEBOAT_LANDING_URL": "https://landing.invalid",
+        "LIFEBOAT_LANDING_KEY": "a2V5",
+        name: value,
+    }
+    for each, text in written.items():
+        clean_environment.setenv(each, text)
+    found = preflight(Settings.from_environment(), (component,))
+    (row,) = found.rows
+    assert (row.name, row.result, row.setting) == ("settings", "fail", name)
+    assert row.remedy
+    assert "odd" not in row.detail
+    assert found.exit_code == 2
+
+
+def test_a_diagnosis_that_raises_loses_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Never:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(make, "_makers", broken)
+    monkeypatch.setattr(make, "run_checks", lambda *_, **__: broken())
+    assert diagnosis_of(SHARE, "share") is None
 
 
 def test_there_is_a_maker_for_every_component() -> None:
