@@ -53,6 +53,7 @@ PERMISSION_NUMBERS = frozenset(
 )
 """Errors of SQL Server that say that a permission is missing."""
 LOST_STATES = ("08001", "08003", "08004", "08007", "08S01", "HYT00", "HYT01")
+CERTIFICATE, TRUST = "LIFEBOAT_SQL_SERVER_CERTIFICATE", "LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE"
 NO_SUCH_DATABASE, LOGIN_FAILED, CANNOT_OPEN_DATABASE = 911, 18456, 4060
 
 Row = dict[str, Any]
@@ -383,11 +384,11 @@ def _refused(error: Exception, settings: ServerSettings, driver: Driver) -> NoRe
             setting="LIFEBOAT_SQL_DRIVER",
         ) from None
     if "certificate" in text.lower() or "ssl" in text.lower():
+        why, remedy = _of_the_certificate(settings, text)
         raise SourceUnreachable(
-            f"no encrypted connection to SQL Server {settings.server}: {text}",
-            remedy="Let the server show a certificate that this machine trusts, name it in "
-            "LIFEBOAT_SQL_SERVER_CERTIFICATE, or accept any with LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE=true.",
-            setting="LIFEBOAT_SQL_SERVER_CERTIFICATE",
+            f"no encrypted connection to SQL Server {settings.server}: {why}",
+            remedy=remedy,
+            setting=CERTIFICATE,
         ) from None
     raise SourceUnreachable(
         f"SQL Server {settings.server} does not answer: {text}",
@@ -395,6 +396,37 @@ def _refused(error: Exception, settings: ServerSettings, driver: Driver) -> NoRe
         "UDP 1434).",
         setting=settings.named_by,
     ) from None
+
+
+def _of_the_certificate(settings: ServerSettings, text: str) -> tuple[str, str]:
+    """Why it is not accepted, and what to do. ``text`` is the driver's, with OpenSSL's own words in it."""
+    told, accept = text.lower(), f"or accept any with {TRUST}=true"
+    if "does not match host name" in told or "mismatch" in told:
+        host = Address.parse(settings.server, settings.named_by).host
+        return (
+            f"its certificate is for another name than {host}",
+            f"Write the name that the certificate is for into {settings.named_by}, name the certificate itself in "
+            f"{CERTIFICATE}, whose own name counts then, {accept}.",
+        )
+    if "has expired" in told or "not yet valid" in told:
+        return (
+            f"its certificate {'has expired' if 'has expired' in told else 'is not valid yet'}",
+            "Give the server a new one (SQL Server Configuration Manager, Protocols, Certificate) and restart it; if "
+            f"it is good by another clock, set the clock of this machine, {accept}.",
+        )
+    if "verify failed" in told and settings.server_certificate:
+        return (
+            f"it shows another certificate than that of {CERTIFICATE}",
+            f"Put the certificate that it shows now, or that of its authority, into the file of {CERTIFICATE}: a "
+            "server that has none of its own makes one anew at each start. If nobody changed it, see who is in between.",
+        )
+    if "verify failed" in told:
+        return (
+            f"its certificate comes from nobody whom this machine trusts ({text.rpartition(':')[2].partition(']')[0]})",
+            "Let the server show a certificate that this machine trusts, name it, or its authority's, in "
+            f"{CERTIFICATE}, {accept}.",
+        )
+    return text, f"Let the server speak TLS 1.2 with a certificate, name that in {CERTIFICATE}, {accept}."
 
 
 _REFUSED: Mapping[int, tuple[str, str, str]] = {

@@ -7,7 +7,8 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -374,7 +375,7 @@ SETTINGS = ServerSettings(
 )
 
 
-def refused(monkeypatch: pytest.MonkeyPatch, error: Exception) -> LifeboatError:
+def refused(monkeypatch: pytest.MonkeyPatch, error: Exception, settings: ServerSettings = SETTINGS) -> LifeboatError:
     def connect(text: str, **options: object) -> None:
         assert options["autocommit"] is True
         raise error
@@ -383,7 +384,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, error: Exception) -> LifeboatError:
     monkeypatch.setattr(module, "choose_driver", lambda wanted: Driver("ODBC Driver 18 for SQL Server"))
     monkeypatch.setattr(pyodbc, "connect", connect)
     with pytest.raises(LifeboatError) as caught:
-        Connection.open(SETTINGS, "secret-password")
+        Connection.open(settings, "secret-password")
     assert "secret-password" not in str(caught.value)
     return caught.value
 
@@ -409,24 +410,84 @@ def test_a_refused_login_names_its_settings(monkeypatch: pytest.MonkeyPatch, err
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("number", "told", "remedy", "setting"),
     [
-        pyodbc.OperationalError(
-            "08001",
-            "[08001] [Microsoft][ODBC Driver 18 for SQL Server]SSL Provider: [error:0A000086:SSL routines::certificate "
-            "verify failed:self-signed certificate] (-1) (SQLDriverConnect)",
-        ),
-        pyodbc.OperationalError("08001", "[08001] [Microsoft][ODBC Driver 18 for SQL Server]SSL Provider: bad (1)"),
+        (18452, "it is not a SQL login", "mixed mode", "USERNAME"),
+        (18470, "which is disabled", "ALTER LOGIN [lifeboat] ENABLE", "USERNAME"),
+        (18486, "which is locked out", "UNLOCK", "PASSWORD"),
+        (18487, "whose password has expired", "CHECK_EXPIRATION = OFF", "PASSWORD"),
+        (18488, "whose password must be changed first", "without MUST_CHANGE", "PASSWORD"),
     ],
 )
-def test_a_certificate_that_is_not_trusted_is_told_with_the_ways_out(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
+@pytest.mark.parametrize("driver", [microsoft, freetds])
+def test_each_refusal_of_a_login_has_words_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+    driver: Callable[[str, str, int], Exception],
+    number: int,
+    told: str,
+    remedy: str,
+    setting: str,
 ) -> None:
+    error = refused(monkeypatch, driver("28000", "Login failed for user 'lifeboat'.", number))
+
+    assert isinstance(error, SourceLoginRefused)
+    assert told in str(error)
+    assert remedy in error.remedy
+    assert error.setting == f"LIFEBOAT_DRILL_SQL_{setting}"
+
+
+def not_verified(why: str) -> Exception:
+    """As Microsoft's driver 18 says it on Linux."""
+    error: Exception = pyodbc.OperationalError(
+        "08001",
+        "[08001] [Microsoft][ODBC Driver 18 for SQL Server]SSL Provider: [error:0A000086:SSL routines::certificate "
+        f"verify failed:{why}] (-1) (SQLDriverConnect)",
+    )
+    return error
+
+
+@pytest.mark.parametrize(
+    ("why", "told", "remedy"),
+    [
+        ("self-signed certificate", "nobody whom this machine trusts (self-signed certificate)", "name it, or its"),
+        ("unable to get local issuer certificate", "(unable to get local issuer certificate)", "name it, or its"),
+        ("subject name does not match host name", "for another name than sql.local", "LIFEBOAT_DRILL_SQL_SERVER"),
+        ("certificate has expired", "its certificate has expired", "Configuration Manager"),
+        ("certificate is not yet valid", "its certificate is not valid yet", "set the clock"),
+    ],
+)
+def test_each_fault_of_a_certificate_has_words_of_its_own_and_the_ways_out(
+    monkeypatch: pytest.MonkeyPatch, why: str, told: str, remedy: str
+) -> None:
+    error = refused(monkeypatch, not_verified(why))
+
+    assert isinstance(error, SourceUnreachable)
+    assert error.setting == "LIFEBOAT_SQL_SERVER_CERTIFICATE"
+    assert told in str(error)
+    assert remedy in error.remedy
+    assert "LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE" in error.remedy
+
+
+def test_another_certificate_than_the_one_that_is_named_is_no_reason_to_trust_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "trusting", lambda settings: nullcontext())
+    monkeypatch.setattr(module, "connection_string", lambda *_: "")
+    named = replace(SETTINGS, server_certificate="/etc/sql.pem")
+    error = refused(monkeypatch, not_verified("self-signed certificate"), named)
+
+    assert "another certificate than that of LIFEBOAT_SQL_SERVER_CERTIFICATE" in str(error)
+    assert "who is in between" in error.remedy
+    assert "TRUST" not in error.remedy
+
+
+def test_tls_that_fails_for_another_reason_says_it_as_the_driver_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = pyodbc.OperationalError("08001", "[08001] [Microsoft][ODBC Driver 18 for SQL Server]SSL Provider: bad (1)")
     told = refused(monkeypatch, error)
 
     assert isinstance(told, SourceUnreachable)
-    assert "LIFEBOAT_SQL_SERVER_CERTIFICATE" in told.remedy
-    assert "LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE" in told.remedy
+    assert "SSL Provider: bad" in str(told)
+    assert "TLS 1.2" in told.remedy
 
 
 def test_a_driver_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
