@@ -135,7 +135,7 @@ class Offered:
             )
         if self.overwritten:
             return FileChanged(
-                f"{self.title} is not in {self.overwritten} any more: msdb says that a later backup was written over it",
+                f"{self.title} is not in {self.overwritten} any more: by msdb a later backup was written over it",
                 remedy="Let the plan write each backup to a file of its own, and not over the last (INIT, FORMAT).",
                 database=self.backup.database,
             )

@@ -43,6 +43,25 @@ def parts_of(path: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def holds_some_only(paths: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a snapshot of ``paths`` has of the folder ``parts`` only some of what lies in it: then
+    it is in the snapshot all the same, as what leads to them.
+
+    A path that was given to restic relatively is whole in ``paths``, and not in the tree: so ``parts`` may be its end.
+    """
+    folder = [part.casefold() for part in parts]
+    some = False
+    for path in paths:
+        try:
+            given = [part.casefold() for part in parts_of(path)]
+        except ValueError:  # the root of everything
+            return False
+        if given[-len(folder) :] == folder or given == folder[: len(given)]:
+            return False
+        some |= any(given[at : at + len(folder)] == folder for at in range(len(given)))
+    return some
+
+
 def find_folder(reader: BlobReader, tree: str, parts: Sequence[str]) -> tuple[Node, str] | None:
     """The folder ``parts`` below ``tree``, and its path as the snapshot has it; None: there is none.
 

@@ -23,7 +23,7 @@ from typing import Any
 from shared.databases.stored_files import TAG as DATABASE_TAG
 from shared.errors import BlobNotFound, Damaged, LifeboatError, SettingsError, UsageError
 from shared.fileshare.folder_check import NOT_WHOLE, FolderCheck, NamedPacks, check_folder
-from shared.fileshare.inside import TAG, find_folder, parts_of, share_folder
+from shared.fileshare.inside import TAG, find_folder, holds_some_only, parts_of, share_folder
 from shared.fileshare.outcome import PathList
 from shared.fileshare.shard import Progress
 from shared.fileshare.sources import ShareIdentity, SourceOpener
@@ -147,6 +147,11 @@ class AdoptedShare:
         if located is None:
             self._foreign(
                 made, f"it holds no folder {'/' + '/'.join(parts)}, in which the share should be", _WRONG_PATH
+            )
+            return None
+        if holds_some_only(snapshot.paths, parts):
+            self._foreign(
+                made, f"it is of a part of /{'/'.join(parts)} alone, in which the share should be", _SOME_ONLY
             )
             return None
         found = _Found(made, *located)
@@ -408,6 +413,10 @@ class _Found:
 _WRONG_PATH = (
     f"Set {_SETTING} to the share's folder as the file server sees it, and see that the task backs up that folder by "
     f"its whole path; other backups must not be tagged {TAG}."
+)
+_SOME_ONLY = (
+    f"See that the task backs up the share's whole folder and not folders in it one by one, or set {_SETTING} to what "
+    f"the share is; other backups must not be tagged {TAG}."
 )
 _MOVED = (
     "If that is where the share is now, accept it once: run 'backup --allow-shrink'. If not, find out who made it: "

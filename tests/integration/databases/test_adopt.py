@@ -456,7 +456,7 @@ def test_where_the_server_cannot_open_the_file_it_says_how_it_was_checked(adopti
 
 
 def test_a_log_that_was_written_over_is_a_gap_where_the_server_cannot_look_either(adopting: Bench, plan: Plan) -> None:
-    """The file is there, begins as a backup and is long enough: it is the last log, whatever msdb says of those before."""
+    """The file is there, begins as a backup and is long enough: it is the last log, and not those before."""
     plan.full()
     insert(adopting, THIRD)
     plan.log(to="log", options="INIT")

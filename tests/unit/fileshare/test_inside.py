@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Damaged, UsageError
-from shared.fileshare.inside import find_folder, parts_of, share_folder
+from shared.fileshare.inside import find_folder, holds_some_only, parts_of, share_folder
 from shared.repository.reader import BlobReader
 from shared.repository.trees import Metadata, dir_node, tree_bytes
 from shared.repository.writer import BlobWriter
@@ -111,3 +111,25 @@ def test_without_a_path_it_is_the_folder_at_the_top(tree: Tree) -> None:
     assert share_folder(tree.reader, two, "WebSites").name == b"WebSites"
     with pytest.raises(UsageError, match="several folders"):
         share_folder(tree.reader, two, "gone")
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts", "some_only"),
+    [
+        (["D:\\WebSites"], "/D/WebSites", False),
+        (["d:\\websites\\"], "D:\\WebSites", False),
+        (["D:\\"], "D:\\WebSites", False),
+        (["/"], "/srv/websites", False),
+        (["D:\\WebSites\\a"], "D:\\WebSites", True),
+        (["D:\\WEBSITES\\a", "D:\\WebSites\\b"], "D:\\WebSites", True),
+        (["D:\\WebSites\\a", "D:\\WebSites"], "D:\\WebSites", False),
+        (["D:\\WebSites\\a", "E:\\Other"], "D:\\WebSites", True),
+        (["D:\\WebSites2\\a"], "D:\\WebSites", False),
+        (["D:\\data\\WebSites"], "WebSites", False),
+        (["D:\\data\\WebSites\\a"], "WebSites", True),
+    ],
+)
+def test_a_snapshot_of_some_folders_in_it_does_not_hold_the_folder(
+    paths: list[str], parts: str, some_only: bool
+) -> None:
+    assert holds_some_only(paths, parts_of(parts)) is some_only

@@ -221,6 +221,19 @@ def test_a_snapshot_without_the_path_is_foreign_and_an_older_one_is_taken_in_par
     assert only(reasons)["object"] == f"share/snapshots/{foreign}"
 
 
+@pytest.mark.parametrize("names", [("site0",), ("site0", "site1")])
+def test_a_snapshot_of_some_folders_of_the_share_is_not_the_share(site: Site, names: tuple[str, ...]) -> None:
+    """Its path is there all the same: restic keeps what it backs up below all the folders above it."""
+    some = site.agent(*(site.share / name for name in names))
+    share, reasons = site.adopt(SHARE_ADOPT_PATH=str(site.share), record=False)
+    assert (share["status"], codes(reasons)) == ("failed", ["foreign-snapshot"])
+    assert only(reasons)["object"] == f"share/snapshots/{some}"
+    assert "a part of" in only(reasons)["message"]
+    whole = site.agent(site.share / "site0", site.share)
+    share, reasons = site.adopt(SHARE_ADOPT_PATH=str(site.share))
+    assert (share["status"], share["snapshot"], share["files"], reasons) == ("complete", whole, 10, [])
+
+
 def test_where_nothing_fits_the_component_has_failed(site: Site) -> None:
     site.agent()
     share, reasons = site.adopt(SHARE_ADOPT_PATH="D:\\WebSites")
