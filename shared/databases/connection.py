@@ -418,7 +418,8 @@ def _of_the_certificate(settings: ServerSettings, text: str) -> tuple[str, str]:
         return (
             f"it shows another certificate than that of {CERTIFICATE}",
             f"Put the certificate that it shows now, or that of its authority, into the file of {CERTIFICATE}: a "
-            "server that has none of its own makes one anew at each start. If nobody changed it, see who is in between.",
+            "server that has none of its own makes one anew at each start. If nobody changed it, see who is in "
+            "between.",
         )
     if "verify failed" in told:
         return (
