@@ -27,6 +27,7 @@ from shared.storage.key_vault import KeyVaultSecrets
 from shared.storage.vault import DATABASES_CONTAINER, RECORDS_CONTAINER, SHARE_CONTAINER
 
 URL, KEY, PROTECT_FOR = "LIFEBOAT_VAULT_URL", "LIFEBOAT_VAULT_KEY", "LIFEBOAT_PROTECT_FOR"
+ROLE = "LIFEBOAT_ROLE"
 FOLDER = "preflight/"
 """In the container of records."""
 BODY = b"Lifeboat's preflight wrote this to see that it can. The keeper clears it.\n"
@@ -203,7 +204,10 @@ class _Vault:
         """The keeper has to be able to."""
         name = f"{self._name}-delete"
         self._records.put(name, BODY)
-        self._records.delete(name)
+        try:
+            self._records.delete(name)
+        except StorageForbidden as refusal:
+            return _keeper_may_not(refusal)
         self._may_delete = True
         return passed("the keeper can delete blobs")
 
@@ -253,8 +257,8 @@ class _Vault:
         self._records.put(name, BODY)
         try:
             self._records.protect(name, datetime.now(UTC) + DATE_AHEAD)
-        except StorageForbidden:
-            raise
+        except StorageForbidden as refusal:
+            return _keeper_may_not(refusal)
         except StorageError as error:
             if error.retryable:
                 raise
@@ -331,6 +335,18 @@ class _Vault:
             return GivenPassword(self._vault.repository_password)
         self._secrets = KeyVaultSecrets.open(self._vault.key_vault_url, open_credential())
         return _Looking(self._secrets)
+
+
+def _keeper_may_not(refusal: StorageForbidden) -> Found:
+    """The backup app must never be given what the keeper has: it may only have been taken for the keeper."""
+    if error_code(refusal.__cause__) in _NOT_US:
+        raise refusal
+    return failed(
+        f"this looks as the keeper, who has to be able to: {refusal}",
+        f"If this is the backup app, which must not be able to, set {ROLE}=backup. If it is the keeper: "
+        f"{refusal.remedy}",
+        setting=ROLE,
+    )
 
 
 class _Looking(KeyVaultPassword):

@@ -58,7 +58,8 @@ def explain(reasons: Sequence[Json], component: str, diagnosis: Diagnosis) -> li
     if diagnosis.check is None:
         reason["message"] += " (preflight, right after it, finds nothing wrong on the way)"
     else:
-        reason["message"] += f" (preflight: {diagnosis.check}: {diagnosis.detail})"
+        told = "" if diagnosis.detail in reason["message"] else f": {diagnosis.detail}"
+        reason["message"] += f" (preflight: {diagnosis.check}{told})"
         reason["check"] = diagnosis.check
         reason["remedy"] = diagnosis.remedy or reason["remedy"]
         if diagnosis.setting:

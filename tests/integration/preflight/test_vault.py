@@ -318,6 +318,9 @@ def test_a_keeper_with_the_backup_apps_rights_is_told_what_it_lacks(azurite: Azu
     assert seen.named(FAIL) == {"delete", "immutability"}
     assert "containers/blobs/delete" in seen["delete"].remedy
     assert "immutableStorage/runAsSuperUser" in seen["immutability"].remedy
+    for row in (seen["delete"], seen["immutability"]):
+        assert row.setting == "LIFEBOAT_ROLE"
+        assert row.remedy.startswith("If this is the backup app, which must not be able to, set LIFEBOAT_ROLE=backup")
 
 
 # --- reading back, versions, dates ---

@@ -24,6 +24,12 @@ def test_the_first_reason_of_the_component_names_the_check_what_it_found_and_its
     assert (first, third) == (reason("databases"), reason(code="other"))
 
 
+def test_what_the_backup_has_said_already_is_not_said_twice() -> None:
+    (told,) = explain([reason()], "share", Diagnosis("login", "it does not answer", "Check it."))
+    assert told["message"] == "it does not answer (preflight: login)"
+    assert told["check"] == "login"
+
+
 def test_where_preflight_finds_nothing_it_says_so_and_keeps_the_remedy() -> None:
     (told,) = explain([reason()], "share", Diagnosis(None))
     assert "finds nothing wrong" in told["message"]
