@@ -216,8 +216,9 @@ class DatabaseAdoptions:
         """Fetch what reaches the latest moment; what cannot be had goes to ``refused``, and the choice is made anew.
         Returns what the vault holds in the end."""
         by_uuid = {each.uuid: each for each in offered}
+        earlier = [each for each in self.history.get(outcome.name, ()) if _is_of(each, facts)]
         while True:
-            held = [*self.history.get(outcome.name, ()), *outcome.backups]
+            held = [*earlier, *outcome.backups]
             usable = [each.backup for each in offered if each.uuid not in refused]
             choice = choose(usable, held, logs_only=logs_only)
             next_ones = [by_uuid[each.uuid] for each in (*choice.wanted, *choice.beside)]
@@ -232,7 +233,7 @@ class DatabaseAdoptions:
                     break
                 outcome.backups.append(taken)
             else:
-                return choose((), [*self.history.get(outcome.name, ()), *outcome.backups], logs_only=False).chain
+                return choose((), [*earlier, *outcome.backups], logs_only=False).chain
 
     def _refuse_missing(self, offers: Sequence[Offered], refused: dict[str, NotAdopted]) -> None:
         """Where one is gone, many may be: they are looked for at once, and not one by one with a choice after each."""
@@ -519,6 +520,12 @@ class DatabaseAdoptions:
                     remedy="It was still being written: run it again.",
                     database=offered.backup.database,
                 )
+
+
+def _is_of(backup: BackupSet, facts: DatabaseFacts) -> bool:
+    """Whether it is of the database that has the name now, and not of another one that had it: what is held of that one
+    brings this one back to nothing. A guid that is not known excludes nothing."""
+    return not (facts.family_guid and backup.family_guid and backup.family_guid != facts.family_guid)
 
 
 def _key(offered: Offered, found: Sequence[Found]) -> tuple[object, ...]:

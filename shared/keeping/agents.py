@@ -28,9 +28,9 @@ class AgentSnapshot:
 def superseded(
     snapshots: Mapping[str, AgentSnapshot], needed: Collection[str], now: datetime, *, keep_within: timedelta
 ) -> set[str]:
-    """Of ``snapshots``, by their ids, those that nobody will ask for: they are not ``needed`` by a point that stays, a
-    newer one of the same source is, and they have been there for longer than LIFEBOAT_KEEP_WITHIN and eight days (as
-    long as what killed runs leave). ``snapshots`` are tagged as the share's.
+    """Of ``snapshots``, by their ids, those that nobody will ask for: they are not ``needed`` by a usable point that
+    stays, a newer one of the same source is, and they have been there for longer than LIFEBOAT_KEEP_WITHIN and eight
+    days (as long as what killed runs leave). ``snapshots`` are tagged as the share's.
 
     So the newest of a source stays, whatever became of the points: the next one may take it.
     """

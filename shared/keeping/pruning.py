@@ -35,7 +35,7 @@ from shared.keeping.retention import Decision
 from shared.keeping.survey import Survey, record_name, take_survey
 from shared.recovery_point.catalog import Catalog
 from shared.recovery_point.parts import parts_of
-from shared.recovery_point.record import is_id
+from shared.recovery_point.record import FAILED, is_id
 from shared.recovery_point.share import OWN_PROGRAM
 from shared.repository.initialise import choose_passwords, open_repository
 from shared.repository.locks import HeldLock
@@ -345,13 +345,22 @@ class _Pruning:
         of_killed_runs = {each for each, snapshot in old.items() if _is_ours(snapshot)}
         of_agents = [each for each, snapshot in old.items() if each not in of_killed_runs and _is_of_agent(snapshot)]
         if of_agents:
-            unneeded |= self._superseded(of_agents, needed)
+            unneeded |= self._superseded(of_agents, self._good_shares(going))
         if len(of_killed_runs) > max(FEW, len(named)):
             self.result.notes.append(
                 f"{len(of_killed_runs)} snapshots of Lifeboat are named by no record, and stay: were records deleted?"
             )
             return sorted(unneeded)
         return sorted(unneeded | of_killed_runs)
+
+    def _good_shares(self, going: Collection[str]) -> set[str]:
+        """Snapshots of the share in points that stay and are usable. One that was found emptied is in a failed point:
+        what an agent made before it may be all that there is."""
+        return {
+            point.snapshot
+            for point in self.survey.points.values()
+            if point.point not in going and point.snapshot and point.share and point.share.get("status") != FAILED
+        }
 
     def _superseded(self, of_agents: Collection[str], needed: Collection[str]) -> set[str]:
         there = self.survey.inventory.under(SNAPSHOTS)

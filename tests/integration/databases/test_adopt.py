@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+from uuid import uuid4
 
 import pytest
 from azure.storage.blob import BlobClient
@@ -419,6 +420,20 @@ def test_a_database_that_nobody_backs_up_has_failed(adopting: Bench, plan: Plan)
     answer = adopting.command("backup")
     assert (answer.code, answer.codes) == (3, ["no-backup"])
     assert answer.reasons[0]["database"] == METERING
+
+
+def test_another_database_of_the_same_name_is_not_backed_up_by_what_is_held_of_the_first(
+    adopting: Bench, plan: Plan
+) -> None:
+    plan.full()
+    assert adopting.command("backup").status == "complete"
+    adopting.server.instance.databases[HOSTING].family_guid = str(uuid4()).upper()
+    answer = adopting.command("backup")
+    assert (answer.code, answer.status, answer.codes) == (1, "failed", ["no-backup"])
+    plan.full()
+    answer = adopting.command("backup")
+    assert (answer.code, answer.status, answer.reasons) == (0, "complete", [])
+    assert [each["kind"] for each in taken(adopting, answer.json["point"])] == ["full"]
 
 
 def test_what_lifeboat_itself_made_is_no_plan_of_others(bench: Bench, samba: Samba) -> None:

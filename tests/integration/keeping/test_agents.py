@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -98,13 +99,30 @@ def test_snapshots_that_no_point_takes_go_after_their_time_and_all_else_is_whole
 
 def test_the_newest_stays_for_the_next_point_however_long_none_is_made(site: SimulatedSite, agent: Agent) -> None:
     _, taken = _days(site, agent, 1)
-    newest = [agent.back_up("--tag", TAG) for _ in range(2)]
+    newest = []
+    for _ in range(2):  # restic is told the time in seconds: within one of them, no snapshot is newer than the other
+        newest.append(agent.back_up("--tag", TAG))
+        site.pass_by(DAY / 4)
     site.pass_by(60 * DAY)
     site.prune()
     assert {*newest, *taken} <= _snapshots(site)
     point = site.back_up()
     assert (point.status, point.snapshot) == ("partial", newest[-1])
     assert [reason["code"] for reason in point.reasons] == ["too-old"]
+
+
+def test_a_failed_point_of_an_emptied_share_makes_no_older_snapshot_needless(site: SimulatedSite, agent: Agent) -> None:
+    """The agent ran for weeks before anybody asked for a point, and the first one found the share empty."""
+    full = agent.back_up("--tag", TAG)
+    site.pass_by(DAY)
+    for entry in list(site.share.iterdir()):
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    agent.back_up("--tag", TAG)
+    point = site.back_up()
+    assert [reason["code"] for reason in point.reasons] == ["share-shrank"]
+    site.pass_by(30 * DAY)
+    site.prune()
+    assert full in _snapshots(site)
 
 
 def test_what_an_adopted_snapshot_needs_is_protected_like_the_rest(site: SimulatedSite, agent: Agent) -> None:
