@@ -71,13 +71,21 @@ class PlanFiles:
     """
 
     def __init__(
-        self, settings: AdoptSettings, password: Callable[[], str], sas: Callable[[], str], *, api_version: str
+        self,
+        settings: AdoptSettings,
+        password: Callable[[], str],
+        sas: Callable[[], str],
+        *,
+        api_version: str,
+        near: tuple[str, ...] = (),
     ) -> None:
-        """``password`` and ``sas`` are asked when the first file, or blob, is looked for."""
+        """``password`` and ``sas`` are asked when the first file, or blob, is looked for. ``near``: endpoints of ours,
+        in whose domains the plan's account may be."""
         self._settings = settings
         self._password = password
         self._sas = sas
         self._api_version = api_version
+        self._near = near
         self._clients: dict[tuple[str, int, str], SmbClient] = {}
         self._dead: dict[tuple[str, int, str], SourceError] = {}
         self._opened: ForeignBlobs | None = None
@@ -127,7 +135,7 @@ class PlanFiles:
 
     @cached_property
     def _blobs(self) -> ForeignBlobs:
-        self._opened = ForeignBlobs(self._sas(), api_version=self._api_version)
+        self._opened = ForeignBlobs(self._sas(), api_version=self._api_version, near=self._near)
         return self._opened
 
     def _blob(self, offered: Offered, url: str) -> Found:

@@ -158,6 +158,7 @@ def plan_files(settings: Settings, vault: Vault) -> PlanFiles:
         lambda: adopting.password or vault.secret("share-password", setting="LIFEBOAT_SQL_DISK_PASSWORD"),
         lambda: adopting.sas or vault.secret("sql-adopt-sas", setting="LIFEBOAT_SQL_ADOPT_SAS"),
         api_version=vault.settings.api_version,
+        near=(vault.settings.url, settings.values.get("LIFEBOAT_LANDING_URL", "")),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
 PIECE_BYTES = 4 << 20
+_BLOB_SERVICES = (
+    "blob.core.windows.net",
+    "blob.storage.azure.net",
+    "blob.core.usgovcloudapi.net",
+    "blob.core.chinacloudapi.cn",
+)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SETTING = "LIFEBOAT_SQL_ADOPT_SAS"
 
@@ -34,8 +40,13 @@ class ForeignBlobs:
     Errors: those of ``BlobStore``, which name ``LIFEBOAT_SQL_ADOPT_SAS``. No text of them holds the SAS.
     """
 
-    def __init__(self, sas: str, *, api_version: str) -> None:
-        self._sas = sas.strip().lstrip("?")
+    def __init__(self, sas: str, *, api_version: str, near: Iterable[str] = ()) -> None:
+        """``sas``: alone, which goes to Azure's storage accounts and to those in the domains of ``near``, endpoints of
+        ours; or with its container's address before it, to which alone it goes then."""
+        address, has_address, token = sas.strip().rpartition("?")
+        self._sas = token
+        self._only = _plain(address) if has_address and address else None
+        self._services = (*_BLOB_SERVICES, *(_service(each) for each in near))
         self._api_version = api_version
         self._clients: dict[str, BlobClient] = {}
 
@@ -70,7 +81,8 @@ class ForeignBlobs:
                 yield self._piece(url, blob, offset, min(PIECE_BYTES, end - offset))
 
     def source(self, url: str) -> str:
-        """The URL with the SAS, from which a service copies. A secret."""
+        """The URL with the SAS, from which a service copies. A secret. ``SettingsError`` as of ``look``."""
+        self._where(url)
         return f"{url}?{self._sas}"
 
     def _piece(self, url: str, blob: ForeignBlob, offset: int, length: int) -> bytes:
@@ -103,7 +115,39 @@ class ForeignBlobs:
     def _where(self, url: str) -> tuple[Where, str]:
         """For errors; and the blob's name."""
         account, container, name = parts_of(url)
+        self._require_sent_to(url, account, container)
         return Where(account, container, _SETTING, _SETTING, with_key=True), name
+
+    def _require_sent_to(self, url: str, account: str, container: str) -> None:
+        """The addresses are msdb's: who may write there would else be sent a SAS that is good for the plan's own."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if self._only is not None:
+            may = _plain(f"{account}/{container}") == self._only
+        else:
+            may = host in _LOOPBACK or (
+                parts.port in (None, 443) and host.endswith(tuple(f".{s}" for s in self._services))
+            )
+        if not may:
+            raise SettingsError(
+                f"the SAS of {_SETTING} is not sent to {account}/{container}: "
+                + ("it is for another container" if self._only else "that is no storage account that we know"),
+                remedy=f"If the plan's container is there, set {_SETTING} to its address with the SAS, "
+                "https://ACCOUNT/CONTAINER?SAS. If not, find out who backs up to it.",
+                setting=_SETTING,
+            )
+
+
+def _plain(address: str) -> str:
+    """To be compared: hosts have no case, and containers' names only small letters."""
+    return address.rstrip("/").casefold()
+
+
+def _service(endpoint: str) -> str:
+    """The domain of an account's endpoint, without the account; none of a custom domain or an address in numbers, since
+    others than storage accounts may be beside it."""
+    domain = (urlsplit(endpoint).hostname or "").partition(".")[2]
+    return domain if domain.startswith("blob.") else "."
 
 
 def parts_of(url: str) -> tuple[str, str, str]:
@@ -118,6 +162,8 @@ def parts_of(url: str) -> tuple[str, str, str]:
         why = "over plain http a SAS is readable by everybody on the way"
     elif parts.query or parts.username or parts.fragment:
         why = "it has more than an address in it"
+    elif {".", ".."} & set(unquote(parts.path).split("/")):
+        why = "it has dots for a folder"
     folders = [each for each in parts.path.split("/") if each]
     depth = 2 if host in _LOOPBACK else 1
     if why is None and len(folders) <= depth:

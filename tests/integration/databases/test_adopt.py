@@ -631,6 +631,17 @@ def test_a_blob_is_looked_for_by_https_alone(bench: Bench, blobs: BlobPlan) -> N
     assert "over plain http a SAS is readable" in answer.reasons[0]["message"]
 
 
+def test_a_sas_with_its_container_s_address_is_for_that_one_alone(bench: Bench, blobs: BlobPlan) -> None:
+    blobs.back_up()
+    bench.command.set(SQL_ADOPT_SAS=f"{blobs.url}-of-others?{blobs.sas}")
+    answer = bench.command("backup")
+    assert (answer.code, answer.codes) == (1, ["backup-file-unreadable"])
+    assert "it is for another container" in answer.reasons[0]["message"]
+    assert answer.reasons[0]["setting"] == "LIFEBOAT_SQL_ADOPT_SAS"
+    bench.command.set(SQL_ADOPT_SAS=f"{blobs.url}?{blobs.sas}")
+    assert bench.command("backup").status == "complete"
+
+
 def test_no_sas_gets_into_record_output_or_log(bench: Bench, blobs: BlobPlan, caplog: pytest.LogCaptureFixture) -> None:
     blobs.back_up()
     answer = bench.command("backup")
