@@ -14,6 +14,9 @@ MSDB_TABLES = ("backupset", "backupmediafamily", "backupmediaset", "backupfile")
 BACKUP_SERVER_PERMISSIONS = ("VIEW SERVER STATE", "VIEW ANY DEFINITION", "CREATE ANY DATABASE")
 """State of requests, keys and replicas; files, users and the logins that users map to (from 2022 on it covers VIEW ANY
 SECURITY DEFINITION, which shows them there); VERIFYONLY, HEADERONLY and FILELISTONLY."""
+RESTORE_SERVER_PERMISSIONS = ("VIEW SERVER STATE", "VIEW ANY DEFINITION")
+DBCREATORS = "CREATE ANY DATABASE"
+"""What of the fixed server role dbcreator can be asked for by name."""
 PASSWORD_HASH_PERMISSION = "VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION"  # noqa: S105 - a permission
 """SQL Server 2022 and later; before that nothing less than CONTROL SERVER shows them."""
 CREDENTIAL_PERMISSION = "ALTER ANY CREDENTIAL"
@@ -25,6 +28,12 @@ def server_permissions(mode: str, *, landing: bool = False) -> tuple[str, ...]:
     landing account."""
     uses_urls = mode == "url" or (mode == "adopt" and landing)
     return (*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if uses_urls else []))
+
+
+def restore_permissions(mode: str) -> tuple[str, ...]:
+    """What whoever restores, or drills, needs on the server; dbcreator has the last. ``mode``: by which way databases
+    are brought back, ``url`` or ``disk``."""
+    return (*RESTORE_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if mode == "url" else []), DBCREATORS)
 
 
 def backup_grants(login: str, databases: Sequence[str], *, mode: str, landing: bool = False) -> list[str]:
@@ -58,9 +67,7 @@ def restore_grants(login: str, databases: Sequence[str], *, mode: str) -> list[s
     ``mode``: by which way databases are brought back, ``url`` or ``disk``."""
     user = quote_name(login)
     lines = ["USE [master]", *_login(login), f"ALTER SERVER ROLE [dbcreator] ADD MEMBER {user}"]
-    lines += [f"GRANT {each} TO {user}" for each in ("VIEW SERVER STATE", "VIEW ANY DEFINITION")]
-    if mode == "url":
-        lines.append(f"GRANT {CREDENTIAL_PERMISSION} TO {user}")
+    lines += [f"GRANT {each} TO {user}" for each in restore_permissions(mode) if each != DBCREATORS]
     for database in databases:
         if database.lower() != "master":
             lines += [f"USE {quote_name(database)}", *_user(login), f"ALTER ROLE [db_backupoperator] ADD MEMBER {user}"]

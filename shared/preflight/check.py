@@ -23,6 +23,9 @@ LEFT_OUT = "not looked at"
 CLEAN_UP = "clean-up"
 """Name of the row that says what could not be cleared away; there is none where all could."""
 
+RESTORE, DRILL = "restore-", "drill-"
+"""What stands before the names of checks of who restores and who drills, which no backup needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

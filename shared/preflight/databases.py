@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from shared.databases.grants import restore_permissions
+from shared.errors import SettingsError
 from shared.preflight.adopted_databases import adopted_check
-from shared.preflight.check import WARN, Check, ComponentChecks, Found, warned
+from shared.preflight.check import DRILL, RESTORE, WARN, Check, ComponentChecks, Found, passed, warned
 from shared.preflight.disk import DiskChecks
 from shared.preflight.landing import LandingChecks
 from shared.preflight.servers_way import servers_way_check
 from shared.preflight.sql_server import SqlSession, permissions_of_backup
 from shared.settings import DatabasesSettings, Settings
-
-RESTORE, DRILL = "restore-", "drill-"
-"""What stands before the names of checks of those logins."""
 
 
 def databases_checks(settings: Settings) -> ComponentChecks:
@@ -24,13 +23,11 @@ def databases_checks(settings: Settings) -> ComponentChecks:
     closing: list[Callable[[], None]] = [session.close]
     checks = [*session.way(), session.version_check(sql.mode), session.databases_check(sql.databases)]
     server, databases = permissions_of_backup(settings, sql)
-    checks += [
-        session.permissions_check(databases, server, msdb=True),
-        session.msdb_check(),
-        session.own_log_chain_check(sql),
-    ]
+    checks += [session.permissions_check(databases, server, msdb=True), session.msdb_check()]
     if sql.mode == "adopt":
-        checks.append(adopted_check(settings, sql, session))
+        checks += [adopted_check(settings, sql, session), Check(f"{RESTORE}way", lambda: _way_back(settings))]
+    else:
+        checks.append(session.own_log_chain_check(sql))
     if sql.mode == "url" or (sql.mode == "adopt" and settings.has_landing()):
         landing = LandingChecks(settings)
         closing.append(landing.close)
@@ -55,19 +52,33 @@ def _others(settings: Settings, sql: DatabasesSettings, closing: list[Callable[[
     if settings.has_restore_sql_login:
         restore = SqlSession(settings, settings.restore_sql_server(None), prefix=RESTORE, missing=WARN)
         closing.append(restore.close)
-        checks += [*restore.login_checks(("port",)), _may_restore(restore, RESTORE)]
+        checks += [*restore.login_checks(("port",)), _may_restore(settings, restore)]
     drill_server = settings.drill_sql_server()
     if drill_server is not None:
         drill = SqlSession(settings, drill_server, prefix=DRILL, missing=WARN)
         closing.append(drill.close)
-        checks += [*drill.login_checks(), _may_restore(drill, DRILL)]
+        checks += [*drill.login_checks(), _may_restore(settings, drill)]
         if drill_server.server.casefold() == sql.server.server.casefold():
             checks.append(Check(f"{DRILL}server", _drills_on_the_source))
     return checks
 
 
-def _may_restore(session: SqlSession, prefix: str) -> Check:
-    return Check(f"{prefix}permissions", session.restores, after=(session.logged_in,))
+def _may_restore(settings: Settings, session: SqlSession) -> Check:
+    try:
+        mode = settings.restore_sql_mode()
+    except SettingsError:  # told by the row of the way back
+        mode = "disk"
+    return session.permissions_check({}, restore_permissions(mode), msdb=False)
+
+
+def _way_back(settings: Settings) -> Found:
+    """Of what was adopted: it lies where only somebody else's plan writes."""
+    try:
+        mode = settings.restore_sql_mode()
+    except SettingsError as error:
+        return warned(str(error), error.remedy, setting=error.setting)
+    place = "the landing account" if mode == "url" else "the folder of LIFEBOAT_SQL_DISK_PATH"
+    return passed(f"adopted backups are brought back by {place}")
 
 
 def _drills_on_the_source() -> Found:

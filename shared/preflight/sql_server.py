@@ -255,12 +255,6 @@ class SqlSession:
         detail = f"{self._server.username} lacks it on {self._seen.name}"
         return Found(self._missing, detail, GRANTS, f"{self._server.prefix}_USERNAME", name)
 
-    def restores(self) -> Iterator[Found]:
-        """Whether the login may restore: dbcreator, or CREATE ANY DATABASE by another way."""
-        with self.session() as connection:
-            lacks = inspection.missing_permissions(connection, ["CREATE ANY DATABASE"], {})
-        yield self._permission(f"{self._prefix}permission CREATE ANY DATABASE", not lacks)
-
     # --- msdb, and the log chain ---
 
     def msdb_check(self) -> Check:

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.integration.commandline.conftest import CommandLine
+from tests.integration.databases.conftest import HOSTING
 from tests.integration.secrets.conftest import Site, bench, landing, site, sql_server
 
 __all__ = ["bench", "landing", "site", "sql_server"]
@@ -70,3 +71,21 @@ def test_a_backup_that_comes_to_nothing_names_the_failing_check(lifeboat_in: Com
     (why,) = [reason for reason in answer.reasons if reason["component"] == "databases"]
     assert (why["check"], why["setting"]) == ("port", "LIFEBOAT_SQL_SERVER")
     assert lifeboat_in("show", answer.json["point"]).reasons == answer.reasons
+
+
+def test_a_drill_server_that_is_down_explains_no_backup_that_failed(site: Site) -> None:
+    site.put()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        site.command.set(
+            DRILL_SQL_SERVER=f"127.0.0.1,{closed.getsockname()[1]}",
+            DRILL_SQL_USERNAME="drill",
+            DRILL_SQL_PASSWORD="x",
+            SQL_DATABASES=HOSTING,
+        )
+        site.bench.server.fail_next("BACKUP DATABASE", 3043, "BACKUP detected an error on page (1:1)", times=9)
+        answer = site.command("backup")
+    (why,) = [each for each in answer.reasons if each["component"] == "databases"]
+    assert "error on page" in why["message"]
+    assert "check" not in why
+    assert why.get("setting") != "LIFEBOAT_DRILL_SQL_SERVER"

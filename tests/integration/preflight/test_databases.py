@@ -43,7 +43,7 @@ from tests.integration.preflight.conftest import Table
 from tests.standins.certificate import make_certificate
 from tests.standins.rights_proxy import BACKUP_APP
 from tests.standins.samba import Samba
-from tests.standins.sqlserver import running_sql_server
+from tests.standins.sqlserver import Login, running_sql_server
 
 __all__ = ["bench", "disk", "landing", "lifeboat_in", "samba", "sql_server"]
 
@@ -341,3 +341,29 @@ def test_who_restores_and_who_drills_are_looked_at_and_only_warned_of(bench: Ben
     assert "drill-server" in seen.warned, "drills would restore beside what is live"
     bench.command.set(RESTORE_SQL_USERNAME=RESTORE_LOGIN, RESTORE_SQL_PASSWORD="wrong")
     assert look().cause.name == "restore-login"
+
+
+def test_each_permission_of_a_restore_is_looked_at_by_its_name(bench: Bench) -> None:
+    """One that is missing on the worst day would be learnt of on the worst day."""
+    granted = {"CREATE ANY DATABASE", "VIEW ANY DEFINITION"}
+    bench.server.add_login(Login("keen", PASSWORD, server_permissions=granted))
+    for prefix in ("RESTORE_SQL", "DRILL_SQL"):
+        bench.command.set(**{f"{prefix}_USERNAME": "keen", f"{prefix}_PASSWORD": PASSWORD})
+    bench.command.set(DRILL_SQL_SERVER=address(bench.server))
+    seen = look()
+    for prefix in ("restore-permission ", "drill-permission "):
+        rows = {row.name.removeprefix(prefix): row for row in seen.rows if row.name.startswith(prefix)}
+        lacking = {name: row for name, row in rows.items() if row.result == WARN}
+        assert lacking.keys() == {"VIEW SERVER STATE", "ALTER ANY CREDENTIAL"}
+        assert rows.keys() - lacking.keys() == granted
+        assert all("runbook --grants" in row.remedy for row in lacking.values())
+
+
+def test_adopted_backups_need_a_way_back_and_no_log_chain_of_ours(bench: Bench) -> None:
+    bench.command.set(SQL_MODE="adopt")
+    assert "restore-way" in look().passed
+    bench.command.unset("LANDING_URL")
+    seen = look()
+    assert (seen["restore-way"].result, seen["restore-way"].setting) == (WARN, "LIFEBOAT_LANDING_URL")
+    assert "LIFEBOAT_SQL_DISK_PATH" in seen["restore-way"].remedy
+    assert not [row for row in seen.rows if row.name.startswith("own-log-chain")]
