@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 VAULT, TELEMETRY = "vault", "telemetry"
 """What every backup needs, beside its components; ``LIFEBOAT_VAULT_URL`` and Application Insights."""
+BEGIN = "begin"
+"""Name of the row of a component whose checks could not be made, for a reason that nobody expected."""
 COMPONENTS = ("share", "databases", "secrets", VAULT, TELEMETRY)
 
 
@@ -97,7 +99,7 @@ def _made(settings: Settings, component: str) -> ComponentChecks:
         def run() -> Found:
             raise raised
 
-        name = SETTINGS if isinstance(error, SettingsError) else "begin"
+        name = SETTINGS if isinstance(error, SettingsError) else BEGIN
         return ComponentChecks(component, (Check(name, run),))
 
 

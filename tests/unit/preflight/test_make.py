@@ -109,6 +109,7 @@ def test_what_nobody_expected_of_one_component_is_its_row_and_the_rest_is_looked
     ]  # fmt: skip
     assert "surprise" in found.rows[0].detail
     assert found.exit_code == 1, "no setting is known to be wrong"
+    assert diagnosis_of(SHARE, "share") is None, "it explains nothing of a backup"
 
 
 @pytest.mark.parametrize(
