@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from shared.errors import LifeboatError
+from shared.preflight.check import DRILL, RESTORE, Row
 from shared.preflight.make import BEGIN, preflight
 from shared.preflight.secrets import PURGE_PROTECTION
 from shared.recovery_point.diagnosis import Diagnosis
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 DIAGNOSIS_SECONDS = 90.0
 """What looking may take, after which what was found by then counts."""
 BESIDE = frozenset({PURGE_PROTECTION})
-"""Checks whose failure keeps no backup from being made: they explain nothing."""
+"""Checks whose failure keeps no backup from being made: they explain nothing. Nor does who restores and who drills."""
 
 
 def diagnosis_of(settings: Settings, component: str) -> Diagnosis | None:
@@ -32,10 +33,14 @@ def diagnosis_of(settings: Settings, component: str) -> Diagnosis | None:
         return None
     if not found.rows or any(row.name == BEGIN for row in found.rows):
         return None
-    row = next((each for each in found.failures if each.name not in BESIDE), None)
+    row = next((each for each in found.failures if _explains(each)), None)
     if row is None:
         return Diagnosis(None)
     return Diagnosis(row.name, row.detail, row.remedy, row.setting)
+
+
+def _explains(row: Row) -> bool:
+    return row.name not in BESIDE and not row.name.startswith((RESTORE, DRILL))
 
 
 @failures_are_values
