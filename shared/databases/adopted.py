@@ -24,6 +24,7 @@ PERMANENT = 100
 _DEVICES = {TAPE: "a tape", PIPE: "a named pipe", VIRTUAL: "a virtual device"}
 NOWHERE = "nul"
 """A backup TO DISK = 'NUL' is thrown away, and counts as taken all the same."""
+CLOCK_MAY_DIFFER = timedelta(minutes=5)
 FULL, DIFFERENTIAL, LOG = BackupType.FULL, BackupType.DIFFERENTIAL, BackupType.LOG
 
 
@@ -41,6 +42,12 @@ class TooOld(NotAdopted):
     """Whoever makes the backups has stopped."""
 
     code = "too-old"
+
+
+class ClockDiffers(NotAdopted):
+    """It claims to be later than now."""
+
+    code = "clock-differs"
 
 
 class ChainGap(NotAdopted):
@@ -284,9 +291,17 @@ def shortfall(
     return reasons, notes
 
 
-def too_old(chain: Chain, now: datetime, limit: timedelta, database: str) -> TooOld | None:
-    """``now``: by the server's clock, as the backup's end is."""
+def too_old(chain: Chain, now: datetime, limit: timedelta, database: str) -> TooOld | ClockDiffers | None:
+    """``now``: by the server's clock, as the backup's end is. One from the future would be young until that has come,
+    whoever makes the backups."""
     age = now - chain.moment
+    if age < -CLOCK_MAY_DIFFER:
+        return ClockDiffers(
+            f"the newest backup of {database} says that it ended at {chain.moment:%Y-%m-%d %H:%M:%S}Z, "
+            f"{-age.total_seconds() / 3600:.1f} hours in the future by the server's clock: its age cannot be told",
+            remedy="Set the server's clock and time zone; what is made until that time counts as older than this.",
+            database=database,
+        )
     if age <= limit:
         return None
     return TooOld(

@@ -458,6 +458,17 @@ def test_backups_that_are_older_than_the_rpo_are_partial(adopting: Bench, plan: 
     assert restored(adopting) == BEFORE
 
 
+def test_a_backup_from_the_future_hides_no_plan_that_has_stopped(adopting: Bench, plan: Plan) -> None:
+    """The server's clock was days ahead when it was made, and was set right: it would be young for days."""
+    adopting.server.skew(timedelta(days=30))
+    plan.full()
+    adopting.server.skew(timedelta())
+    answer = adopting.command("backup")
+    assert (answer.code, answer.status, answer.codes) == (3, "partial", ["clock-differs"])
+    assert "in the future" in answer.reasons[0]["message"]
+    assert restored(adopting) == BEFORE
+
+
 def test_where_the_server_cannot_open_the_file_it_says_how_it_was_checked(adopting: Bench, plan: Plan) -> None:
     plan.full()
     insert(adopting, THIRD)
