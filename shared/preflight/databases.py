@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from shared.databases.grants import restore_permissions
@@ -11,7 +11,7 @@ from shared.preflight.adopted_databases import adopted_check
 from shared.preflight.check import DRILL, RESTORE, WARN, Check, ComponentChecks, Found, passed, warned
 from shared.preflight.disk import DiskChecks
 from shared.preflight.landing import LandingChecks
-from shared.preflight.servers_way import servers_way_check
+from shared.preflight.servers_way import ServersWay
 from shared.preflight.sql_server import SqlSession, permissions_of_backup
 from shared.settings import DatabasesSettings, Settings
 
@@ -21,6 +21,7 @@ def databases_checks(settings: Settings) -> ComponentChecks:
     sql = settings.databases()
     session = SqlSession(settings, sql.server)
     closing: list[Callable[[], None]] = [session.close]
+    clearing: list[Callable[[], None]] = []
     checks = [*session.way(), session.version_check(sql.mode), session.databases_check(sql.databases)]
     server, databases = permissions_of_backup(settings, sql)
     checks += [session.permissions_check(databases, server, msdb=True), session.msdb_check()]
@@ -30,20 +31,20 @@ def databases_checks(settings: Settings) -> ComponentChecks:
         checks.append(session.own_log_chain_check(sql))
     if sql.mode == "url" or (sql.mode == "adopt" and settings.has_landing()):
         landing = LandingChecks(settings)
-        closing.append(landing.close)
+        clearing.append(landing.close)
         checks += landing.checks()
         if sql.mode == "url":
-            checks.append(_way(settings, sql, session, "server-to-landing", landing.made))
+            way = ServersWay("server-to-landing", settings, sql, session)
+            clearing.append(way.close)
+            checks.append(way.check(session.logged_in, "version", landing.made))
     if sql.mode == "disk":
         disk = DiskChecks(settings)
         checks += disk.checks()
-        checks.append(_way(settings, sql, session, "server-to-disk", disk.reached))
+        way = ServersWay("server-to-disk", settings, sql, session)
+        clearing.append(way.close)
+        checks.append(way.check(session.logged_in, "version", disk.reached))
     checks += _others(settings, sql, closing)
-    return ComponentChecks("databases", tuple(checks), lambda: _close(closing))
-
-
-def _way(settings: Settings, sql: DatabasesSettings, session: SqlSession, name: str, place: str) -> Check:
-    return servers_way_check(name, settings, sql, session, after=(session.logged_in, "version", place))
+    return ComponentChecks("databases", tuple(checks), lambda: _close([*clearing, *closing]))
 
 
 def _others(settings: Settings, sql: DatabasesSettings, closing: list[Callable[[], None]]) -> list[Check]:
@@ -89,7 +90,8 @@ def _drills_on_the_source() -> Found:
     )
 
 
-def _close(closing: list[Callable[[], None]]) -> None:
+def _close(closing: Sequence[Callable[[], None]]) -> None:
+    """Each of them, in their order; sessions last, since one that hangs keeps the rest from being cleared away."""
     with ExitStack() as stack:
-        for close in closing:
+        for close in reversed(closing):
             stack.callback(close)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from shared.databases.disk_folder import DiskFolder
-from shared.databases.medium import new_run
+from shared.databases.medium import OUR_PREFIX, new_run
 from shared.preflight.check import Check, Found, failed, passed, warned
 from shared.preflight.network import name_check, port_check
 from shared.settings import Settings
@@ -39,6 +39,7 @@ class DiskChecks:
         )
         yield Check(f"{PREFIX}password", self._find_password, limit_seconds=30, setting=PASSWORD)
         yield self._check("login", self._login, f"{PREFIX}port", f"{PREFIX}password")
+        yield self._check("list", self._list, self.reached)
         yield self._check("write", self._write, self.reached)
         yield self._check("free-space", self._free, self.reached)
 
@@ -66,6 +67,12 @@ class DiskChecks:
     def _login(self) -> Found:
         with self._open():
             return passed(f"{self._disk.url} can be opened by {self._disk.username}")
+
+    def _list(self) -> Found:
+        """Each run looks for what an earlier one left, and clears it."""
+        with self._open() as folder:
+            ours = folder.names(OUR_PREFIX)
+        return passed(f"the folder can be listed; files of Lifeboat's there: {len(ours)}")
 
     def _write(self) -> Found:
         name = f"{new_run(datetime.now(UTC))}-preflight.txt"

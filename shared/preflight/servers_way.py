@@ -8,7 +8,9 @@ inherited by every new database. COPY_ONLY, so that no chain is touched.
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from shared.databases import statements
 from shared.databases.connection import Connection
@@ -16,44 +18,69 @@ from shared.databases.medium import Depot, Medium
 from shared.databases.progress import Progress
 from shared.databases.runner import Runner
 from shared.databases.statements import BackupType
-from shared.errors import DatabaseError, StatementCancelled
+from shared.errors import Cancelled, DatabaseError, StatementCancelled
 from shared.preflight.check import Check, Found, failed, passed, skipped, warned
 from shared.preflight.sql_server import MASTER, SqlSession
 from shared.recovery_point.databases import open_medium
 from shared.settings import DatabasesSettings, Settings
 from shared.storage.vault import Vault
 
-STATEMENT_SECONDS = 45.0
+STATEMENT_SECONDS = 25.0
 """Of the backup, and of its verification."""
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 65.0
+"""Both of them, and a login, a container and a credential besides."""
+END_SECONDS = 10.0
+"""What a backup that was given up may take to end, and to clear away after itself."""
 LABEL = "preflight"
+CANNOT_REACH = frozenset({3201, 3271})
+"""SQL Server's numbers of a device that it cannot open, or write to."""
 _SIZE_BYTES = 16 << 20
 """About what ``master`` has: how many files are asked for goes by it."""
 
 
-def servers_way_check(
-    name: str, settings: Settings, sql: DatabasesSettings, session: SqlSession, *, after: tuple[str, ...]
-) -> Check:
+class ServersWay:
     """``name``: ``server-to-landing`` or ``server-to-disk``."""
-    check = _ServersWay(name, settings, sql, session)
-    return Check(
-        name,
-        check.run,
-        after=after,
-        limit_seconds=LIMIT_SECONDS,
-        silent="The server neither ends its backup nor lets it be cancelled: look at it (sys.dm_exec_requests).",
-        setting=check.setting,
-    )
 
-
-class _ServersWay:
     def __init__(self, name: str, settings: Settings, sql: DatabasesSettings, session: SqlSession) -> None:
+        self._name = name
         self._settings = settings
         self._sql = sql
         self._session = session
-        self.setting = "LIFEBOAT_LANDING_URL" if name == "server-to-landing" else "LIFEBOAT_SQL_DISK_PATH"
+        self._setting = "LIFEBOAT_LANDING_URL" if name == "server-to-landing" else "LIFEBOAT_SQL_DISK_PATH"
+        self._given_up = threading.Event()
+        self._over = threading.Event()
+        self._over.set()
 
-    def run(self) -> list[Found]:
+    def check(self, *after: str) -> Check:
+        return Check(
+            self._name,
+            self._run,
+            after=after,
+            limit_seconds=LIMIT_SECONDS,
+            silent="The server neither ends its backup nor lets it be cancelled: look at it (sys.dm_exec_requests).",
+            setting=self._setting,
+        )
+
+    def close(self) -> None:
+        """Cancel what still runs, and wait until it has cleared away after itself. ``StatementCancelled``: it did
+        not."""
+        self._given_up.set()
+        if not self._over.wait(END_SECONDS):
+            raise StatementCancelled(
+                f"the server has not ended the small backup of {MASTER} within {END_SECONDS:.0f} s",
+                remedy="Look at it there (sys.dm_exec_requests). A credential and a container, or a file, whose names "
+                "begin with lifeboat- may be left; a later run clears them.",
+                setting=self._setting,
+            )
+
+    def _run(self) -> list[Found]:
+        self._over.clear()
+        try:
+            return self._look()
+        finally:
+            self._over.set()
+
+    def _look(self) -> list[Found]:
         if not self._settings.preflight_backs_up():
             return [skipped("left out: LIFEBOAT_PREFLIGHT_BACKUP is false", setting="LIFEBOAT_PREFLIGHT_BACKUP")]
         if MASTER not in {name.lower() for name in self._sql.databases}:
@@ -62,9 +89,11 @@ class _ServersWay:
             depot = Depot(vault, _no_repository, self._sql.server.server)
             medium = open_medium(self._settings, self._sql.mode, vault, depot, STATEMENT_SECONDS)
             with medium:
-                found = self._backed_up(connection, medium)
-                medium.detach(connection)
-                medium.clear()
+                try:
+                    found = self._backed_up(connection, medium)
+                finally:
+                    medium.detach(connection)
+                    medium.clear()
             return [found, *(warned(note) for note in medium.notes)]
 
     def _backed_up(self, connection: Connection, medium: Medium) -> Found:
@@ -77,15 +106,25 @@ class _ServersWay:
                 "server to it (TCP 443, or 445), and at its proxy ('netsh winhttp show proxy', trace flag 1819).",
             )
         except DatabaseError as error:
-            return self._failed(
-                f"SQL Server itself cannot write there: {error}",
-                error.remedy or "Look at the server's own error log.",
-            )
+            return self._failed(f"SQL Server itself cannot write there: {error}", self._way_out(error))
         kind = f" by a SAS of kind {self._settings.landing().sas}" if self._sql.mode == "url" else ""
         return passed(f"SQL Server wrote a small backup of {MASTER} there{kind}, and read it back (VERIFYONLY)")
 
     def _failed(self, detail: str, remedy: str) -> Found:
-        return failed(detail, remedy, setting=self.setting)
+        return failed(detail, remedy, setting=self._setting)
+
+    def _way_out(self, error: DatabaseError) -> str:
+        remedy = error.remedy or "Look at the server's own error log."
+        if error.number not in CANNOT_REACH:
+            return remedy
+        if self._sql.mode != "url":
+            return f"{remedy} It writes to {self._settings.disk().path} by TCP 445, as the account of its service."
+        landing = self._settings.landing()
+        way = urlsplit(landing.url)
+        return (
+            f"{remedy} It goes to {way.hostname} by TCP {way.port or 443}, with a SAS of kind {landing.sas}: where the "
+            "server takes no such one, LIFEBOAT_SQL_SAS has the other."
+        )
 
     def _back_up(self, connection: Connection, medium: Medium) -> None:
         medium.attach(connection)
@@ -93,7 +132,7 @@ class _ServersWay:
         statement = statements.backup(
             BackupType.FULL, MASTER, devices, name=f"lifeboat {LABEL}", copy_only=True, compression=None
         )
-        runner = Runner(connection, STATEMENT_SECONDS, Progress(), _go_on)
+        runner = Runner(connection, STATEMENT_SECONDS, Progress(), self._go_on)
         try:
             runner.transfer(statement, MASTER, LABEL)
             runner.verify(devices, MASTER)
@@ -101,9 +140,9 @@ class _ServersWay:
             with contextlib.suppress(DatabaseError):
                 medium.discard(devices)
 
-
-def _go_on() -> None:
-    return
+    def _go_on(self) -> None:
+        if self._given_up.is_set():
+            raise Cancelled(f"preflight has given up the small backup of {MASTER}")
 
 
 def _no_repository() -> NoReturn:
