@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Any
 
 from shared.databases.stored_files import TAG as DATABASE_TAG
-from shared.errors import BlobNotFound, Damaged, LifeboatError, SettingsError, UsageError
+from shared.errors import BlobNotFound, Damaged, LifeboatError, SettingsError, UsageError, printable
 from shared.fileshare.folder_check import NOT_WHOLE, FolderCheck, NamedPacks, check_folder
 from shared.fileshare.inside import TAG, find_folder, holds_some_only, parts_of, share_folder
 from shared.fileshare.outcome import PathList
@@ -58,6 +58,7 @@ MOST_DAMAGED = 3
 CLOCK_SECONDS = 300.0
 """How far the clock of whoever made a snapshot may be ahead of the storage's."""
 DAMAGES_LISTED = 20
+EXCLUDES_LISTED = 10
 
 _SETTING = "LIFEBOAT_SHARE_ADOPT_PATH"
 _LOOK_AT_THE_TASK = "Look at the task on the file server: its log, its last exit code, when it is to run next."
@@ -430,6 +431,11 @@ def _notes(made: _Made, checked: FolderCheck) -> Iterator[str]:
             "files that restic could not read are not in its snapshot, and nothing in it tells of them: the task's "
             "exit code 3 does"
         )
+    left_out = made.snapshot.fields.get("excludes")
+    if isinstance(left_out, list) and left_out:
+        shown = ", ".join(printable(str(each)) for each in left_out[:EXCLUDES_LISTED])
+        more = f" and {len(left_out) - EXCLUDES_LISTED} more" if len(left_out) > EXCLUDES_LISTED else ""
+        yield f"what these patterns name was left out of the snapshot: {shown}{more}"
     if checked.special:
         yield (
             f"links and special files are in the snapshot, one is {checked.special}: stock restic restores them, "

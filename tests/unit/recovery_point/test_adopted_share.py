@@ -442,6 +442,13 @@ def test_what_the_agent_could_not_read_is_told_by_whoever_adopts_it(local: _Loca
         assert only(reasons)["path"] == "a.txt"
 
 
+def test_what_was_left_out_of_the_snapshot_by_pattern_is_told(site: Site) -> None:
+    """restic's own lines of exclusion: nobody else can tell that the share holds more."""
+    site.agent(options=(*TAGGED, *HOST, "--exclude", "*7.html"))
+    share, _ = site.adopt()
+    assert any("*7.html" in note for note in share["notes"])
+
+
 def test_from_read_to_adopt_and_back_nothing_is_lost(local: _Local) -> None:
     read = local.read()
     adopted, reasons = (local.agent(), local.adopt())[1]
