@@ -95,8 +95,8 @@ def choose_driver(wanted: str | None) -> Driver:
         what = f"there is no ODBC driver {wanted!r}" if wanted else "Microsoft's ODBC driver for SQL Server is not here"
         raise DriverMissing(
             f"{what}; installed: {names}",
-            remedy="Install msodbcsql18 (Azure's Functions images have it), or set LIFEBOAT_SQL_DRIVER to the name or "
-            "path of a driver that is installed.",
+            remedy="Install msodbcsql18 (Azure's Functions images have it; the Python package mssql-python-odbc brings "
+            "it along), or set LIFEBOAT_SQL_DRIVER to the name or path of a driver that is installed.",
             setting="LIFEBOAT_SQL_DRIVER",
         )
     return found

@@ -15,7 +15,7 @@ from shared.recovery_point.databases import plan_files
 from shared.settings import DatabasesSettings, Settings
 from shared.storage.vault import Vault
 
-LIMIT_SECONDS = 90.0
+LIMIT_SECONDS = 45.0
 
 
 def adopted_check(settings: Settings, sql: DatabasesSettings, session: SqlSession) -> Check:

@@ -23,6 +23,8 @@ LEFT_OUT = "not looked at"
 CLEAN_UP = "clean-up"
 """Name of the row that says what could not be cleared away; there is none where all could."""
 
+OWN_LOG_CHAIN = "own-log-chain"
+"""Beginning of the names of what stands against a log chain of Lifeboat's own: without it there are full backups."""
 RESTORE, DRILL = "restore-", "drill-"
 """What stands before the names of checks of who restores and who drills, which no backup needs."""
 

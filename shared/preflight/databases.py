@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from shared.databases.grants import restore_permissions
+from shared.databases.inspection import VERSION_NAMES
 from shared.errors import SettingsError
 from shared.preflight.adopted_databases import adopted_check
 from shared.preflight.check import DRILL, RESTORE, WARN, Check, ComponentChecks, Found, passed, warned
 from shared.preflight.disk import DiskChecks
 from shared.preflight.landing import LandingChecks
 from shared.preflight.servers_way import ServersWay
-from shared.preflight.sql_server import SqlSession, permissions_of_backup
-from shared.settings import DatabasesSettings, Settings
+from shared.preflight.sql_server import KNOWN_SECONDS, SqlSession, permissions_of_backup
+from shared.settings import Settings
 
 
 def databases_checks(settings: Settings) -> ComponentChecks:
@@ -43,15 +44,15 @@ def databases_checks(settings: Settings) -> ComponentChecks:
         way = ServersWay("server-to-disk", settings, sql, session)
         clearing.append(way.close)
         checks.append(way.check(session.logged_in, "version", disk.reached))
-    checks += _others(settings, sql, closing)
+    checks += _others(settings, session, closing)
     return ComponentChecks("databases", tuple(checks), lambda: _close([*clearing, *closing]))
 
 
-def _others(settings: Settings, sql: DatabasesSettings, closing: list[Callable[[], None]]) -> list[Check]:
-    """Who restores, where that is another login, and who drills. Neither is needed for a backup: warnings."""
+def _others(settings: Settings, session: SqlSession, closing: list[Callable[[], None]]) -> list[Check]:
+    """Who restores, where that is another login, and who drills. No backup needs them: what they lack is a warning."""
     checks: list[Check] = []
     if settings.has_restore_sql_login:
-        restore = SqlSession(settings, settings.restore_sql_server(None), prefix=RESTORE, missing=WARN)
+        restore = SqlSession(settings, settings.restore_sql_server(None), prefix=RESTORE, missing=WARN, refused=WARN)
         closing.append(restore.close)
         checks += [*restore.login_checks(("port",)), _may_restore(settings, restore)]
     drill_server = settings.drill_sql_server()
@@ -59,8 +60,15 @@ def _others(settings: Settings, sql: DatabasesSettings, closing: list[Callable[[
         drill = SqlSession(settings, drill_server, prefix=DRILL, missing=WARN)
         closing.append(drill.close)
         checks += [*drill.login_checks(), _may_restore(settings, drill)]
-        if drill_server.server.casefold() == sql.server.server.casefold():
-            checks.append(Check(f"{DRILL}server", _drills_on_the_source))
+        checks.append(
+            Check(
+                f"{DRILL}server",
+                lambda: _where_drills_restore(session, drill),
+                after=(session.logged_in, drill.logged_in),
+                limit_seconds=KNOWN_SECONDS,
+                setting="LIFEBOAT_DRILL_SQL_SERVER",
+            )
+        )
     return checks
 
 
@@ -82,12 +90,24 @@ def _way_back(settings: Settings) -> Found:
     return passed(f"adopted backups are brought back by {place}")
 
 
-def _drills_on_the_source() -> Found:
-    return warned(
-        "drills would restore on the server that is backed up, beside what is live",
-        "Set LIFEBOAT_DRILL_SQL_SERVER to another server; a drill here asks for --on-production.",
-        setting="LIFEBOAT_DRILL_SQL_SERVER",
-    )
+def _where_drills_restore(source: SqlSession, drill: SqlSession) -> Found:
+    """Another instance, by its own name and not by how it is reached, and not an older one."""
+    live, other = source.seen, drill.seen
+    if live.name.casefold() == other.name.casefold():
+        return warned(
+            f"drills would restore on {live.name}, which is backed up, beside what is live",
+            "Set LIFEBOAT_DRILL_SQL_SERVER to another server; a drill here asks for --on-production.",
+            setting="LIFEBOAT_DRILL_SQL_SERVER",
+        )
+    told = f"{other.name} (SQL Server {VERSION_NAMES.get(other.major, other.major)})"
+    if other.major < live.major:
+        return warned(
+            f"{told} is older than {live.name} (SQL Server {VERSION_NAMES.get(live.major, live.major)}), whose backups "
+            "it cannot restore",
+            "Drill on a server of the same version or a later one.",
+            setting="LIFEBOAT_DRILL_SQL_SERVER",
+        )
+    return passed(f"drills restore on {told}, which is not the server that is backed up")
 
 
 def _close(closing: Sequence[Callable[[], None]]) -> None:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from shared.errors import LifeboatError
-from shared.preflight.check import DRILL, RESTORE, Row
+from shared.preflight.check import DRILL, OWN_LOG_CHAIN, RESTORE, Row
 from shared.preflight.make import BEGIN, preflight
 from shared.preflight.secrets import PURGE_PROTECTION
 from shared.recovery_point.diagnosis import Diagnosis
@@ -40,7 +40,7 @@ def diagnosis_of(settings: Settings, component: str) -> Diagnosis | None:
 
 
 def _explains(row: Row) -> bool:
-    return row.name not in BESIDE and not row.name.startswith((RESTORE, DRILL))
+    return row.name not in BESIDE and not row.name.startswith((RESTORE, DRILL, OWN_LOG_CHAIN))
 
 
 @failures_are_values

@@ -7,20 +7,34 @@ out by looking.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from shared.databases import inspection, statements
 from shared.databases.backup import LOGS_ARE_OLD_AFTER
-from shared.databases.connection import LOGIN_SECONDS, Connection
+from shared.databases.connection import CERTIFICATE, LOGIN_SECONDS, TRUST, Connection
 from shared.databases.driver import DEFAULT_PORT, Address, choose_driver, connection_string
 from shared.databases.grants import MSDB_TABLES, server_permissions
 from shared.databases.inspection import VERSION_NAMES, DatabaseFacts, ServerFacts
 from shared.databases.prelogin import NO_ENCRYPTION, prelogin
 from shared.errors import LifeboatError, PermissionMissing, SourceUnreachable
-from shared.preflight.check import FAIL, WARN, Check, Found, failed, passed, skipped, warned
+from shared.preflight.check import (
+    FAIL,
+    LEFT_OUT,
+    OWN_LOG_CHAIN,
+    WARN,
+    Check,
+    Findings,
+    Found,
+    failed,
+    passed,
+    skipped,
+    warned,
+)
 from shared.preflight.network import CONNECT_SECONDS, clock_found, name_check, port_check
+from shared.preflight.runner import found_by
 from shared.recovery_point.databases import server_password
 from shared.settings import DatabasesSettings, ServerSettings, Settings
 from shared.storage.vault import Vault
@@ -28,23 +42,34 @@ from shared.storage.vault import Vault
 GRANTS = "Run the T-SQL that 'runbook --grants' prints."
 OLDEST_VERSION = 11
 """SQL Server 2012."""
-SESSION_SECONDS = 40.0
+SESSION_SECONDS = 30.0
 """What a look by the session may take, with waiting for the one before."""
-CERTIFICATE = "LIFEBOAT_SQL_SERVER_CERTIFICATE"
-TRUST = "LIFEBOAT_SQL_TRUST_SERVER_CERTIFICATE"
+NAME_SECONDS = 12.0
+"""What a name may take: the resolver asks a server twice, five seconds each."""
+KNOWN_SECONDS = 5.0
+"""Of a check that asks nobody: it judges what the login has seen."""
 BROWSER_PORT = 1434
 MASTER = "master"
 
 
 class SqlSession:
-    """A login to one server and what is seen by it. ``prefix`` is put before the names of checks; with ``role`` FAIL or
-    WARN a permission that is missing is a failure, or a warning."""
+    """A login to one server and what is seen by it. ``prefix`` is put before the names of checks. ``missing``: what a
+    permission that is missing is, FAIL or WARN; ``refused``: what a login is that does not come about."""
 
-    def __init__(self, settings: Settings, server: ServerSettings, *, prefix: str = "", missing: str = FAIL) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server: ServerSettings,
+        *,
+        prefix: str = "",
+        missing: str = FAIL,
+        refused: str = FAIL,
+    ) -> None:
         self._settings = settings
         self._server = server
         self._prefix = prefix
         self._missing = missing
+        self._refused = refused
         self._address = Address.parse(server.server, server.named_by)
         self._lock = threading.Lock()
         self._password = ""
@@ -83,21 +108,21 @@ class SqlSession:
         host, named_by = self._address.host, self._server.named_by
         port = self._port
         yield Check("driver", self._driver)
-        yield name_check(host, setting=named_by)
+        yield replace(name_check(host, setting=named_by), limit_seconds=NAME_SECONDS)
         if port is None:
             yield Check("port", self._browser, after=("name",), setting=named_by)
         else:
-            yield port_check(host, port, setting=named_by)
+            yield replace(port_check(host, port, setting=named_by), limit_seconds=CONNECT_SECONDS + 2)
             yield Check(
                 "answer",
                 lambda: self._answer(port),
                 after=("port",),
-                limit_seconds=3 * CONNECT_SECONDS,
+                limit_seconds=2 * CONNECT_SECONDS + 1,
                 setting=named_by,
             )
         after = ("driver", "port" if port is None else "answer")
         yield from self.login_checks(after)
-        yield Check("clock", self._clock, after=(self.logged_in,))
+        yield Check("clock", self._clock, after=(self.logged_in,), limit_seconds=KNOWN_SECONDS)
 
     @property
     def _port(self) -> int | None:
@@ -109,7 +134,7 @@ class SqlSession:
     def login_checks(self, after: tuple[str, ...] = ()) -> Iterator[Check]:
         yield Check(
             f"{self._prefix}password",
-            self._find_password,
+            lambda: self._leniently(self._find_password),
             limit_seconds=30,
             silent="The Key Vault does not answer: see the checks of the component secrets, or set "
             f"{self._server.prefix}_PASSWORD.",
@@ -117,12 +142,17 @@ class SqlSession:
         )
         yield Check(
             self.logged_in,
-            self._login,
+            lambda: self._leniently(self._login),
             after=(*after, f"{self._prefix}password"),
-            limit_seconds=2 * LOGIN_SECONDS,
+            limit_seconds=LOGIN_SECONDS + 10,
             silent="The server takes connections and does not answer: look at its load, and at what lies in between.",
             setting=self._server.named_by,
         )
+
+    def _leniently(self, run: Callable[[], Findings]) -> Iterator[Found]:
+        """What has failed as ``refused``."""
+        for found in found_by(run):
+            yield replace(found, result=self._refused) if found.result == FAIL else found
 
     def _driver(self) -> Found:
         driver = choose_driver(self._server.driver)
@@ -155,8 +185,12 @@ class SqlSession:
         return passed(f"the password of {self._server.username} is in {whence}")
 
     def _login(self) -> Iterator[Found]:
-        """Row ``tls`` before its own: the driver does both."""
+        """Row ``tls`` before its own: the driver does both. Without a password nothing is tried: that counts as a wrong
+        one, and too many lock the login out."""
         tls = f"{self._prefix}tls"
+        if not self._password:
+            yield skipped(f"{LEFT_OUT}, since '{self._prefix}password' has not passed")
+            return
         try:
             connection = Connection.open(self._server, self._password)
         except SourceUnreachable as error:
@@ -187,11 +221,12 @@ class SqlSession:
         return passed(f"the server shows a certificate for {self._address.host} that this machine trusts", name=name)
 
     def _clock(self) -> Found:
-        facts = self._seen
+        facts = self.seen
         return clock_found(facts.clock_skew_seconds, f"SQL Server {facts.name}")
 
     @property
-    def _seen(self) -> ServerFacts:
+    def seen(self) -> ServerFacts:
+        """After the login."""
         assert self.facts is not None, "checks come after the login"
         return self.facts
 
@@ -199,7 +234,7 @@ class SqlSession:
 
     def version_check(self, mode: str) -> Check:
         def run() -> Found:
-            facts = self._seen
+            facts = self.seen
             told = f"SQL Server {VERSION_NAMES.get(facts.major, facts.major)} ({facts.version}), {facts.edition}"
             if facts.major < OLDEST_VERSION:
                 return failed(told, "Lifeboat knows SQL Server 2012 and later.", setting=self._server.named_by)
@@ -211,11 +246,11 @@ class SqlSession:
                 )
             return passed(told)
 
-        return Check("version", run, after=(self.logged_in,))
+        return Check("version", run, after=(self.logged_in,), limit_seconds=KNOWN_SECONDS)
 
     def databases_check(self, names: Sequence[str]) -> Check:
         def run() -> Iterator[Found]:
-            facts = self._seen
+            facts = self.seen
             for name in names:
                 try:
                     found = inspection.require(facts, name, self._server.server)
@@ -224,7 +259,7 @@ class SqlSession:
                 else:
                     yield passed(_of_database(found), name=f"database {name}")
 
-        return Check("databases", run, after=(self.logged_in,))
+        return Check("databases", run, after=(self.logged_in,), limit_seconds=KNOWN_SECONDS)
 
     # --- permissions ---
 
@@ -233,12 +268,15 @@ class SqlSession:
         check = f"{self._prefix}permission"
 
         def run() -> Iterator[Found]:
+            if self.facts is None:
+                yield skipped(f"{LEFT_OUT}, since '{self.logged_in}' has not passed")
+                return
             with self.session() as connection:
                 for permission in server:
                     lacks = inspection.missing_permissions(connection, [permission], {})
                     yield self._permission(f"{check} {permission}", not lacks)
                 for name, needed in databases.items():
-                    if self._seen.find(name) is None:
+                    if self.seen.find(name) is None:
                         continue  # told by its own row
                     for permission in needed:
                         lacks = inspection.missing_permissions(connection, [], {name: permission})
@@ -252,7 +290,7 @@ class SqlSession:
     def _permission(self, name: str, granted: bool) -> Found:
         if granted:
             return passed(f"{self._server.username} has it", name=name)
-        detail = f"{self._server.username} lacks it on {self._seen.name}"
+        detail = f"{self._server.username} lacks it on {self.seen.name}"
         return Found(self._missing, detail, GRANTS, f"{self._server.prefix}_USERNAME", name)
 
     # --- msdb, and the log chain ---
@@ -274,40 +312,44 @@ class SqlSession:
         def run() -> Iterator[Found]:
             obstacles = 0
             for name in sql.databases:
-                facts = self._seen.find(name)
+                facts = self.seen.find(name)
                 if facts is None or name.lower() == MASTER:
                     continue
-                for told, remedy in self._obstacles(facts):
+                for result, told, remedy in self._obstacles(facts):
                     obstacles += 1
-                    row = f"own-log-chain {name}"
+                    row = f"{OWN_LOG_CHAIN} {name}"
                     if sql.own_log_chain:
-                        yield Found(WARN, told, remedy, "LIFEBOAT_SQL_OWN_LOG_CHAIN", row)
+                        yield Found(result, told, remedy, "LIFEBOAT_SQL_OWN_LOG_CHAIN", row)
                     else:
                         yield skipped(f"it is not asked for; {told}", name=row)
             if not obstacles:
                 asked = "is" if sql.own_log_chain else "could be"
                 yield passed(f"the log chain {asked} Lifeboat's own: nothing stands against it")
 
-        return Check("own-log-chain", run, after=("msdb",), limit_seconds=SESSION_SECONDS)
+        return Check(OWN_LOG_CHAIN, run, after=("msdb",), limit_seconds=SESSION_SECONDS)
 
-    def _obstacles(self, facts: DatabaseFacts) -> Iterator[tuple[str, str]]:
+    def _obstacles(self, facts: DatabaseFacts) -> Iterator[tuple[str, str, str]]:
+        """What each is worth, what it is, and its remedy."""
         if facts.recovery_model == "SIMPLE":
             yield (
+                FAIL,
                 f"{facts.name} has the recovery model SIMPLE: there is no log to back up",
                 f"ALTER DATABASE [{facts.name}] SET RECOVERY FULL, or do without log backups.",
             )
             return
         if facts.last_log_backup_lsn is None:
             yield (
+                WARN,
                 f"{facts.name} has no log chain yet: the next recovery point begins one with a full backup",
                 "Nothing; where a full backup of another tool should have begun it, look at that.",
             )
         with self.session() as connection:
             rows = connection.rows(statements.NEWEST_LOG_BACKUP, facts.name)
         if rows and not str(rows[0]["name"] or "").startswith("lifeboat "):
-            age = self._seen.time.replace(tzinfo=None) - rows[0]["backup_finish_date"]
+            age = self.seen.time.replace(tzinfo=None) - rows[0]["backup_finish_date"]
             if age < LOGS_ARE_OLD_AFTER:
                 yield (
+                    WARN,
                     f"{rows[0]['user_name']} backed up the log of {facts.name} {_hours(age)} ago: two tools split one "
                     "chain",
                     "Let one of them back up the log: stop the other job, or set LIFEBOAT_SQL_OWN_LOG_CHAIN=false.",

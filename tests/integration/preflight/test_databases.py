@@ -20,9 +20,11 @@ from cryptography import x509
 from shared.databases.connection import Connection
 from shared.preflight import servers_way
 from shared.preflight import sql_server as sql_server_checks
-from shared.preflight.check import FAIL, SKIP, WARN
+from shared.preflight.check import FAIL, PASS, SKIP, WARN
+from shared.preflight.diagnosis import diagnosis_of
 from shared.preflight.make import preflight
-from shared.settings import Settings
+from shared.recovery_point.diagnosis import Diagnosis
+from shared.settings import ServerSettings, Settings
 from tests.integration.commandline.conftest import lifeboat_in
 from tests.integration.databases.conftest import (
     BACKUP_LOGIN,
@@ -139,7 +141,8 @@ def test_a_server_without_encryption(bench: Bench) -> None:
     assert "has no encryption" in cause.detail
 
 
-def test_a_named_instance_without_a_port_is_warned_of(bench: Bench) -> None:
+def test_a_named_instance_without_a_port_is_warned_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.databases.connection.LOGIN_SECONDS", 2)  # the browser of that host does not answer
     bench.command.set(SQL_SERVER="127.0.0.1\\APPSERVICE", LANDING_URL="http://127.0.0.1:1/x")
     seen = look()
     assert "UDP 1434" in seen["port"].detail
@@ -150,7 +153,26 @@ def test_a_certificate_that_nobody_trusts(bench: Bench) -> None:
     bench.command.unset("SQL_SERVER_CERTIFICATE")
     cause = look().cause
     assert (cause.name, cause.setting) == ("tls", "LIFEBOAT_SQL_SERVER_CERTIFICATE")
+    assert "nobody whom this machine trusts (self-signed certificate)" in cause.detail
     assert "LIFEBOAT_SQL_SERVER_CERTIFICATE" in cause.remedy
+
+
+def test_another_certificate_than_the_one_that_is_named(bench: Bench, tmp_path: Path) -> None:
+    bench.command.set(SQL_SERVER_CERTIFICATE=str(make_certificate(tmp_path).chain))
+    cause = look().cause
+    assert cause.name == "tls"
+    assert "shows another certificate than that of LIFEBOAT_SQL_SERVER_CERTIFICATE" in cause.detail
+
+
+def test_a_certificate_that_has_expired(bench: Bench, tmp_path: Path) -> None:
+    old = make_certificate(tmp_path, begins=timedelta(days=-3))
+    bench.command.set(SQL_SERVER_CERTIFICATE=str(old.chain))
+    with running_sql_server(old) as server:
+        fill(server)
+        bench.use(server)
+        cause = look().cause
+    assert cause.name == "tls"
+    assert "its certificate has expired" in cause.detail
 
 
 def test_a_certificate_for_another_name(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +183,9 @@ def test_a_certificate_for_another_name(bench: Bench, tmp_path: Path, monkeypatc
         fill(server)
         bench.use(server)
         cause = look().cause
-    assert cause.name == "tls"
-    assert "certificate" in cause.detail.lower() or "ssl" in cause.detail.lower()
+    assert (cause.name, cause.setting) == ("tls", "LIFEBOAT_SQL_SERVER_CERTIFICATE")
+    assert "its certificate is for another name than 127.0.0.1" in cause.detail
+    assert "LIFEBOAT_SQL_SERVER" in cause.remedy
 
 
 def test_trusting_any_certificate_is_warned_of(bench: Bench) -> None:
@@ -180,9 +203,9 @@ def test_a_wrong_password_is_tried_once(bench: Bench, monkeypatch: pytest.Monkey
     tries: list[str] = []
     log_in = Connection.open
 
-    def counted(settings: object, password: str) -> Connection:
+    def counted(settings: ServerSettings, password: str) -> Connection:
         tries.append(password)
-        return log_in(settings, password)  # type: ignore[arg-type]  # what it is given
+        return log_in(settings, password)
 
     monkeypatch.setattr(Connection, "open", counted)
     bench.command.set(SQL_PASSWORD="wrong")
@@ -195,6 +218,7 @@ def test_a_wrong_password_is_tried_once(bench: Bench, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("number", "told", "remedy"),
     [
+        (18452, "it is not a SQL login", "mixed mode"),
         (18470, "which is disabled", "ENABLE"),
         (18486, "which is locked out", "UNLOCK"),
         (18487, "whose password has expired", "CHECK_EXPIRATION"),
@@ -207,7 +231,7 @@ def test_a_login_that_is_refused_says_why_and_what_to_do(bench: Bench, number: i
     assert cause.name == "login"
     assert told in cause.detail
     assert remedy in cause.remedy
-    assert BACKUP_LOGIN in cause.remedy
+    assert BACKUP_LOGIN in cause.detail
     assert PASSWORD not in cause.detail + cause.remedy
 
 
@@ -266,6 +290,29 @@ def test_own_log_chain_says_what_stands_against_it(bench: Bench) -> None:
     seen = look()
     assert seen[f"own-log-chain {HOSTING}"].result == WARN
     assert "two tools split one chain" in seen[f"own-log-chain {METERING}"].detail
+
+
+def test_a_log_chain_of_ours_needs_a_log(bench: Bench) -> None:
+    with running_sql_server(bench.certificate) as simple:
+        fill(simple, recovery="SIMPLE")
+        bench.use(simple)
+        row = look()[f"own-log-chain {HOSTING}"]
+        assert row.result == SKIP
+        assert "not asked for" in row.detail
+        bench.command.set(SQL_OWN_LOG_CHAIN="true")
+        row = look()[f"own-log-chain {HOSTING}"]
+        diagnosis = diagnosis_of(Settings.from_environment(), "databases")
+    assert (row.result, row.setting) == (FAIL, "LIFEBOAT_SQL_OWN_LOG_CHAIN")
+    assert f"ALTER DATABASE [{HOSTING}] SET RECOVERY FULL" in row.remedy
+    assert diagnosis == Diagnosis(None), "full backups are made all the same"
+
+
+def test_a_driver_that_is_not_here(bench: Bench) -> None:
+    bench.command.set(SQL_DRIVER="ODBC Driver 99 for SQL Server")
+    cause = look().cause
+    assert (cause.name, cause.setting) == ("driver", "LIFEBOAT_SQL_DRIVER")
+    assert "there is no ODBC driver 'ODBC Driver 99 for SQL Server'; installed: " in cause.detail
+    assert "mssql-python-odbc" in cause.remedy
 
 
 # --- where backups go through ---
@@ -340,7 +387,51 @@ def test_who_restores_and_who_drills_are_looked_at_and_only_warned_of(bench: Ben
     assert {"restore-login", "drill-login", "restore-permission CREATE ANY DATABASE"} <= seen.passed
     assert "drill-server" in seen.warned, "drills would restore beside what is live"
     bench.command.set(RESTORE_SQL_USERNAME=RESTORE_LOGIN, RESTORE_SQL_PASSWORD="wrong")
-    assert look().cause.name == "restore-login"
+    seen = look()
+    assert (seen["restore-login"].result, seen["restore-login"].setting) == (WARN, "LIFEBOAT_RESTORE_SQL_USERNAME")
+    assert seen["restore-permissions"].result == SKIP
+    assert seen.named(FAIL) == set(), "a backup is possible all the same"
+
+
+def test_no_password_of_who_restores_is_no_try_of_an_empty_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would count as a wrong one, and lock the login out in the end."""
+    tries: list[str] = []
+    log_in = Connection.open
+
+    def counted(settings: ServerSettings, password: str) -> Connection:
+        tries.append(settings.username)
+        return log_in(settings, password)
+
+    monkeypatch.setattr(Connection, "open", counted)
+    bench.command.unset("SQL_PASSWORD")
+    bench.command.set(RESTORE_SQL_USERNAME=RESTORE_LOGIN)
+    seen = look()
+    assert (seen["password"].result, seen["restore-password"].result) == (FAIL, WARN)
+    assert seen["login"].left_out
+    assert seen["restore-login"].left_out
+    assert tries == []
+
+
+def test_the_drill_server_is_the_source_under_another_name(bench: Bench) -> None:
+    bench.command.set(
+        DRILL_SQL_SERVER=f"localhost,{bench.server.port}", DRILL_SQL_USERNAME=RESTORE_LOGIN, DRILL_SQL_PASSWORD=PASSWORD
+    )
+    row = look()["drill-server"]
+    assert (row.result, row.setting) == (WARN, "LIFEBOAT_DRILL_SQL_SERVER")
+    assert "restore on SQL01, which is backed up" in row.detail
+    assert "--on-production" in row.remedy
+
+
+@pytest.mark.parametrize(("version", "result"), [("2017", WARN), ("2019", PASS), ("2022", PASS)])
+def test_a_drill_server_that_is_older_cannot_restore(bench: Bench, version: str, result: str) -> None:
+    with running_sql_server(bench.certificate, name="DRILL01", version=version) as drill:
+        fill(drill)
+        bench.command.set(
+            DRILL_SQL_SERVER=address(drill), DRILL_SQL_USERNAME=RESTORE_LOGIN, DRILL_SQL_PASSWORD=PASSWORD
+        )
+        row = look()["drill-server"]
+    assert row.result == result
+    assert f"DRILL01 (SQL Server {version})" in row.detail
 
 
 def test_each_permission_of_a_restore_is_looked_at_by_its_name(bench: Bench) -> None:
