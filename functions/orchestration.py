@@ -322,7 +322,10 @@ def _result(task: TaskBase) -> Json:
 
 
 def _came_to_nothing(part: Json) -> bool:
-    return not part["ok"] or (part["status"] == "failed" and not part.get("data_time"))
+    """And why is not known: where a login was refused, looking would only try the password once more."""
+    if part["ok"]:
+        return bool(part["status"] == "failed" and not part.get("data_time") and not part.get("refused"))
+    return bool(part["reason"]["code"] != "login-refused")
 
 
 def _into(target: Json) -> Callable[[Json], list[_Step]]:

@@ -29,6 +29,8 @@ class Diagnosis:
         return cls(document["check"], document["detail"], document["remedy"], document["setting"])
 
 
+LOGIN_REFUSED, LOGIN = "login-refused", "login"
+"""A reason that says enough: looking would try the password once more, until the login is locked out."""
 Diagnose = Callable[[str], Diagnosis | None]
 """Looks at the way to a component. None: it was not looked at."""
 
@@ -42,15 +44,29 @@ def diagnose_all(components: Mapping[str, Json], reasons: Sequence[Json], diagno
     """``reasons``, with what was found on the way to each component that came to nothing."""
     explained = list(reasons)
     for name, component in components.items():
-        diagnosis = diagnose(name) if came_to_nothing(component) else None
-        if diagnosis is not None:
+        refused = is_refused(explained, name)
+        diagnosis = diagnose(name) if came_to_nothing(component) and not refused else None
+        if diagnosis is not None or refused:
             explained = explain(explained, name, diagnosis)
     return explained
 
 
-def explain(reasons: Sequence[Json], component: str, diagnosis: Diagnosis) -> list[Json]:
-    """The first reason of the component gets the check's name as ``check``, what it found, and its remedy."""
+def is_refused(reasons: Sequence[Json], component: str) -> bool:
+    """A login to the component was refused, so that nothing more has to be looked at."""
+    return any(reason["component"] == component and reason["code"] == LOGIN_REFUSED for reason in reasons)
+
+
+def explain(reasons: Sequence[Json], component: str, diagnosis: Diagnosis | None) -> list[Json]:
+    """The first reason of the component gets the check's name as ``check``, what it found, and its remedy; without a
+    diagnosis one that says by itself which check fails gets its name."""
     explained = list(reasons)
+    if diagnosis is None:
+        return [
+            reason | {"check": LOGIN}
+            if reason["component"] == component and reason["code"] == LOGIN_REFUSED
+            else reason
+            for reason in explained
+        ]
     at = next((index for index, reason in enumerate(reasons) if reason["component"] == component), None)
     if at is None:
         return explained

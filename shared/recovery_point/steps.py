@@ -32,7 +32,7 @@ from shared.fileshare.inside import TAG
 from shared.fileshare.shard import Progress
 from shared.recovery_point.adopted_share import adopted_share
 from shared.recovery_point.catalog import Catalog
-from shared.recovery_point.diagnosis import Diagnosis, explain
+from shared.recovery_point.diagnosis import Diagnosis, explain, is_refused
 from shared.recovery_point.opening import open_for_backup, open_share
 from shared.recovery_point.record import FAILED, RecoveryPoint
 from shared.recovery_point.recording import make_record, tell
@@ -253,7 +253,12 @@ def back_up_database(
             database.back_up()
             component, reasons = database.finish(None)
         kept = opened.runs.keep(run, "logs" if logs_only else "database", {"component": component, "reasons": reasons})
-    return {"component": kept, "status": component["status"]}
+    return {
+        "component": kept,
+        "status": component["status"],
+        "data_time": component.get("data_time"),
+        "refused": is_refused(reasons, "databases"),
+    }
 
 
 @failures_are_values
@@ -268,7 +273,7 @@ def look_at_secrets(settings: Settings, run: str, *, databases: Sequence[str], v
         secrets.begin()
         component, reasons = secrets.finish(earliest)
         kept = opened.runs.keep(run, "secrets", {"component": component, "reasons": reasons})
-    return {"component": kept, "status": component["status"]}
+    return {"component": kept, "status": component["status"], "data_time": component.get("data_time")}
 
 
 @failures_are_values
@@ -303,7 +308,7 @@ def record(
             if name in scope.requested:
                 components[name], why = _component(opened.runs, name, parts.get(name, []), settings)
                 diagnosis = (diagnoses or {}).get(name)
-                reasons += explain(why, name, Diagnosis.from_json(diagnosis)) if diagnosis else why
+                reasons += explain(why, name, Diagnosis.from_json(diagnosis) if diagnosis else None)
         moment = (components.get("share") or {}).get("data_time")
         if begun["own_log_chain"] and moment and "databases" in components and not asked.logs:
             components["databases"]["share_moment"] = _share_moment(opened, moment, components["databases"])

@@ -55,3 +55,11 @@ def test_only_what_came_to_nothing_is_looked_at() -> None:
 
 def test_what_is_diagnosed_comes_back_from_json_as_it_was() -> None:
     assert Diagnosis.from_json(PORT.to_json()) == PORT
+
+
+def test_a_login_that_was_refused_is_not_tried_once_more() -> None:
+    def look(component: str) -> Diagnosis | None:
+        raise AssertionError(component)
+
+    refused = reason("databases", "login-refused")
+    assert diagnose_all({"databases": FAILED}, [refused], look) == [refused | {"check": "login"}]
