@@ -286,6 +286,11 @@ def _telling(offered: Offered, name: str) -> Iterator[None]:
 
 
 def _unreachable(error: LifeboatError, name: str, database: str) -> FileUnreadable:
+    """Where a file lies is msdb's to say, and the map's: the folder of mode ``disk`` lends no more than its login."""
+    url = f"{_DISK}_URL"
     return FileUnreadable(
-        f"{name} cannot be reached: {error}", remedy=error.remedy, setting=error.setting, database=database
+        f"{name} cannot be reached: {error}",
+        remedy=error.remedy.replace(url, _PATH_MAP),
+        setting=_PATH_MAP if error.setting == url else error.setting,
+        database=database,
     )
