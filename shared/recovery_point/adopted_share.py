@@ -267,6 +267,8 @@ class AdoptedShare:
         reasons = [*self._reasons, *self._late(made)]
         lists: Json = dict.fromkeys(LISTS, PathList().to_json()) | self.history.lists.get(snapshot.id, {})
         reasons += unreadable_files(lists["unreadable"], REMEDIES)
+        if made.is_ours and snapshot.id not in self.history.lists:
+            reasons.append(_unrecorded(snapshot.id))
         status = PARTIAL if reasons else COMPLETE
         shrank = shrunk(self.history.baseline_files, checked.totals.files, self.settings.max_shrink)
         if shrank and not self.allow_shrink:
@@ -474,6 +476,18 @@ _HEAL = (
     + ". Else run 'backup --only share' once with LIFEBOAT_SHARE_MODE=read: it stores anew what is missing or rotten, "
     "which stock restic takes for stored."
 )
+
+
+def _unrecorded(snapshot_id: str) -> Json:
+    return {
+        "component": "share",
+        "code": "no-record",
+        "message": f"Lifeboat has made the snapshot {snapshot_id[:8]}, and no recovery point tells how that run ended: "
+        "which files it could not read is not known",
+        "remedy": "Nothing, where the run goes on right now: the next point has it. Else it was killed before its "
+        "record. " + _LOOK_AT_THE_TASK,
+        "object": _name(snapshot_id),
+    }
 
 
 def _name(snapshot_id: str) -> str:

@@ -511,3 +511,14 @@ def test_a_forged_record_of_an_adopted_share_says_nothing() -> None:
         components={"share": share},
     )
     assert read_history([point]) == History(baseline_files=3)
+
+
+def test_a_snapshot_of_lifeboat_s_own_that_no_point_tells_of_is_never_complete(local: _Local) -> None:
+    """Its run was killed before its record, or goes on: what it could not read is not known."""
+    local.read()
+    recorded = local.points.pop()
+    share, reasons = local.adopt()
+    assert share["status"] == "partial"
+    assert [reason["code"] for reason in reasons] == ["no-record"]
+    local.points.append(recorded)
+    assert local.adopt()[0]["status"] == "complete"
