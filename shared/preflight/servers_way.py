@@ -84,7 +84,14 @@ class ServersWay:
         if not self._settings.preflight_backs_up():
             return [skipped("left out: LIFEBOAT_PREFLIGHT_BACKUP is false", setting="LIFEBOAT_PREFLIGHT_BACKUP")]
         if MASTER not in {name.lower() for name in self._sql.databases}:
-            return [skipped(f"left out: {MASTER}, which is small, is not among LIFEBOAT_SQL_DATABASES")]
+            return [
+                warned(
+                    f"the server itself was not asked: {MASTER}, of which it would make a small backup, is not among "
+                    "LIFEBOAT_SQL_DATABASES",
+                    f"Add {MASTER} to LIFEBOAT_SQL_DATABASES: a recovery needs it too.",
+                    setting="LIFEBOAT_SQL_DATABASES",
+                )
+            ]
         with Vault(self._settings.vault()) as vault, self._session.another() as connection:
             depot = Depot(vault, _no_repository, self._sql.server.server)
             medium = open_medium(self._settings, self._sql.mode, vault, depot, STATEMENT_SECONDS)

@@ -356,6 +356,13 @@ def test_what_is_seen_by_a_session_waits_for_no_backup_that_is_stuck(
     assert look().cause.name == "server-to-landing"
 
 
+def test_without_master_nobody_asks_the_server_itself_which_is_warned_of(bench: Bench) -> None:
+    bench.command.set(SQL_DATABASES=HOSTING)
+    seen = look()
+    assert (seen["server-to-landing"].result, seen["server-to-landing"].setting) == (WARN, "LIFEBOAT_SQL_DATABASES")
+    assert bench.sent("BACKUP") == []
+
+
 def test_the_backup_of_master_can_be_left_out(bench: Bench) -> None:
     bench.command.set(PREFLIGHT_BACKUP="false")
     seen = look()
