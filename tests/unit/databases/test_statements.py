@@ -188,7 +188,7 @@ def test_every_statement_has_a_sample() -> None:
     """A new function of these modules is held against the parser by being added to ``samples``."""
     sampled = {sample.of for sample in samples()}
     wanted = functions(statements) | set(constants()) | (functions(logins) - {"read_logins"})
-    wanted |= functions(grants) - {"server_permissions"}
+    wanted |= functions(grants) - {"server_permissions", "restore_permissions"}
 
     assert wanted == sampled
 
@@ -301,7 +301,7 @@ def test_a_column_of_a_later_version_is_found_to_be_missing_before() -> None:
         require_known("SELECT is_query_store_on FROM sys.databases", 2014)
 
 
-@pytest.mark.parametrize("permission", [*grants.BACKUP_SERVER_PERMISSIONS, grants.CREDENTIAL_PERMISSION])
+@pytest.mark.parametrize("permission", sorted({*grants.server_permissions("url"), *grants.restore_permissions("url")}))
 def test_the_permissions_that_are_asked_for_exist_in_the_oldest_version(permission: str) -> None:
     require_permission("SERVER", permission, 2012)
 
