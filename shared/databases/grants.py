@@ -16,7 +16,10 @@ BACKUP_SERVER_PERMISSIONS = ("VIEW SERVER STATE", "VIEW ANY DEFINITION", "CREATE
 SECURITY DEFINITION, which shows them there); VERIFYONLY, HEADERONLY and FILELISTONLY."""
 RESTORE_SERVER_PERMISSIONS = ("VIEW SERVER STATE", "VIEW ANY DEFINITION")
 DBCREATORS = "CREATE ANY DATABASE"
-"""What of the fixed server role dbcreator can be asked for by name."""
+"""What of the fixed server role dbcreator can be asked for by name. Over a database that is there only who is in the
+role itself restores."""
+TAIL_PERMISSION = "BACKUP LOG"
+"""In each database that is restored over, to save the tail of its log; db_backupoperator has it."""
 PASSWORD_HASH_PERMISSION = "VIEW ANY CRYPTOGRAPHICALLY SECURED DEFINITION"  # noqa: S105 - a permission
 """SQL Server 2022 and later; before that nothing less than CONTROL SERVER shows them."""
 CREDENTIAL_PERMISSION = "ALTER ANY CREDENTIAL"

@@ -285,6 +285,9 @@ CREDENTIALS = "SELECT name FROM sys.credentials"
 SERVER_PERMISSION = "SELECT HAS_PERMS_BY_NAME(NULL, NULL, ?) AS granted"
 MSDB_PERMISSION = "SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', 'SELECT') AS granted"
 DATABASE_PERMISSION = "SELECT HAS_PERMS_BY_NAME(?, 'DATABASE', ?) AS granted"
+RESTORES_OVER = "SELECT IS_SRVROLEMEMBER('dbcreator') AS dbcreator, IS_SRVROLEMEMBER('sysadmin') AS sysadmin"
+"""Over a database that is there only these roles restore, and its owner: no permission has that for a name. Which
+roles a sysadmin counts as a member of is not said, so both are asked for."""
 
 CONTAINED_AUTHENTICATION = """
 SELECT CONVERT(int, value_in_use) AS enabled FROM sys.configurations WHERE name = 'contained database authentication'

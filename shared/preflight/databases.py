@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from shared.databases.grants import restore_permissions
+from shared.databases.grants import TAIL_PERMISSION, restore_permissions
 from shared.databases.inspection import VERSION_NAMES
 from shared.errors import SettingsError
 from shared.preflight.adopted_databases import adopted_check
@@ -13,7 +13,7 @@ from shared.preflight.check import DRILL, RESTORE, WARN, Check, ComponentChecks,
 from shared.preflight.disk import DiskChecks
 from shared.preflight.landing import LandingChecks
 from shared.preflight.servers_way import ServersWay
-from shared.preflight.sql_server import KNOWN_SECONDS, SqlSession, permissions_of_backup
+from shared.preflight.sql_server import KNOWN_SECONDS, MASTER, SqlSession, permissions_of_backup
 from shared.settings import Settings
 
 
@@ -54,12 +54,12 @@ def _others(settings: Settings, session: SqlSession, closing: list[Callable[[], 
     if settings.has_restore_sql_login:
         restore = SqlSession(settings, settings.restore_sql_server(None), prefix=RESTORE, missing=WARN, refused=WARN)
         closing.append(restore.close)
-        checks += [*restore.login_checks(("port",)), _may_restore(settings, restore)]
+        checks += [*restore.login_checks(("port",)), _may_restore(settings, restore, over=True)]
     drill_server = settings.drill_sql_server()
     if drill_server is not None:
         drill = SqlSession(settings, drill_server, prefix=DRILL, missing=WARN)
         closing.append(drill.close)
-        checks += [*drill.login_checks(), _may_restore(settings, drill)]
+        checks += [*drill.login_checks(), _may_restore(settings, drill, over=False)]
         checks.append(
             Check(
                 f"{DRILL}server",
@@ -72,12 +72,14 @@ def _others(settings: Settings, session: SqlSession, closing: list[Callable[[], 
     return checks
 
 
-def _may_restore(settings: Settings, session: SqlSession) -> Check:
+def _may_restore(settings: Settings, session: SqlSession, *, over: bool) -> Check:
+    """``over``: over the databases that are there, too, which a drill never does."""
     try:
         mode = settings.restore_sql_mode()
     except SettingsError:  # told by the row of the way back
         mode = "disk"
-    return session.permissions_check({}, restore_permissions(mode), msdb=False)
+    there = [name for name in settings.database_names() if over and name.lower() != MASTER]
+    return session.permissions_check({name: [TAIL_PERMISSION] for name in there}, restore_permissions(mode), over=over)
 
 
 def _way_back(settings: Settings) -> Found:

@@ -263,8 +263,11 @@ class SqlSession:
 
     # --- permissions ---
 
-    def permissions_check(self, databases: Mapping[str, Sequence[str]], server: Sequence[str], msdb: bool) -> Check:
-        """``databases``: by name, what is needed in each. A row for each permission that is needed."""
+    def permissions_check(
+        self, databases: Mapping[str, Sequence[str]], server: Sequence[str], *, msdb: bool = False, over: bool = False
+    ) -> Check:
+        """``databases``: by name, what is needed in each. A row for each permission that is needed. ``over``: who
+        restores over a database that is there too, which asks for a role."""
         check = f"{self._prefix}permission"
 
         def run() -> Iterator[Found]:
@@ -281,6 +284,9 @@ class SqlSession:
                     for permission in needed:
                         lacks = inspection.missing_permissions(connection, [], {name: permission})
                         yield self._permission(f"{check} {permission} in {name}", not lacks)
+                if over:
+                    (row,) = connection.rows(statements.RESTORES_OVER)
+                    yield self._permission(f"{check} dbcreator", bool(row["dbcreator"] or row["sysadmin"]))
                 for table in MSDB_TABLES if msdb else ():
                     (row,) = connection.rows(statements.MSDB_PERMISSION, f"msdb.dbo.{table}")
                     yield self._permission(f"{check} SELECT on msdb.dbo.{table}", bool(row["granted"]))

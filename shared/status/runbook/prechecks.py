@@ -15,7 +15,7 @@ from typing import Any
 from shared.databases import inspection, statements
 from shared.databases.connection import Connection
 from shared.databases.disk_folder import DiskFolder
-from shared.databases.grants import BACKUP_SERVER_PERMISSIONS, CREDENTIAL_PERMISSION
+from shared.databases.grants import restore_permissions
 from shared.databases.inspection import VERSION_NAMES
 from shared.preflight.check import FAIL, PASS, SKIP, Check, ComponentChecks, Found, Row, skipped
 from shared.preflight.runner import in_order
@@ -336,8 +336,7 @@ def _modes(connection: Connection, facts: Facts) -> Iterator[Found]:
 
 
 def _permissions(connection: Connection, facts: Facts) -> Found:
-    needed = [*BACKUP_SERVER_PERMISSIONS, *([CREDENTIAL_PERMISSION] if facts.mode == "url" else [])]
-    missing = inspection.missing_permissions(connection, needed, {})
+    missing = inspection.missing_permissions(connection, restore_permissions(facts.mode), {})
     detail = f"the login {connection.username} may restore"
     if missing:
         detail = f"the login {connection.username} lacks {', '.join(missing)}"

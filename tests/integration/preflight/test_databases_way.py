@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from shared.preflight import servers_way
-from shared.preflight.check import CLEAN_UP, FAIL, SKIP
+from shared.preflight.check import CLEAN_UP, FAIL
 from shared.preflight.make import preflight
 from shared.settings import Settings
 from tests.conftest import new_vault
 from tests.integration.commandline.conftest import CommandLine, lifeboat_in
 from tests.integration.databases.conftest import (
     ADMIN_LOGIN,
-    DATABASES,
     PASSWORD,
     Bench,
     address,
@@ -145,13 +144,6 @@ def _until(true: Callable[[], bool]) -> None:
     pause = threading.Event()
     while not true():
         pause.wait(0.1)
-
-
-def test_databases_without_master_leave_the_servers_own_way_unseen(bench: Bench) -> None:
-    bench.command.set(SQL_DATABASES=",".join(name for name in DATABASES if name != "master"))
-    row = look()["server-to-landing"]
-    assert row.result == SKIP
-    assert "master" in row.detail
 
 
 def test_the_folder_of_mode_disk_names_the_path_and_the_account_that_writes(disk: Bench, samba: Samba) -> None:

@@ -14,8 +14,8 @@ from sqlglot.optimizer.qualify import qualify
 VIEWS: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "standins" / "sqlserver" / "views.json").read_text(encoding="utf-8")
 )
-FUNCTIONS_WITHOUT_A_VIEW = frozenset({"fn_hadr_backup_is_preferred_replica"})
-"""Functions of schema ``sys`` that return one value; that one is there since SQL Server 2012."""
+FUNCTIONS_WITHOUT_A_VIEW = frozenset({"fn_hadr_backup_is_preferred_replica", "IS_SRVROLEMEMBER"})
+"""Functions that return one value: of schema ``sys``, since SQL Server 2012, and a built-in one, since 2005."""
 
 
 class NotThere(Exception):
