@@ -31,7 +31,15 @@ from shared.databases.adopted import (
     too_old,
 )
 from shared.databases.adopted_files import MAGIC, Found, PlanFiles
-from shared.databases.backup import MASTER, Outcome, Reason, certificate_reasons, database_reason, label_of
+from shared.databases.backup import (
+    MASTER,
+    Outcome,
+    Reason,
+    certificate_reasons,
+    database_reason,
+    each_database,
+    label_of,
+)
 from shared.databases.backup_set import BackupSet, from_header, json_safe
 from shared.databases.chains import Chain
 from shared.databases.connection import Connection, Row
@@ -42,12 +50,9 @@ from shared.databases.progress import Progress
 from shared.databases.runner import Runner
 from shared.databases.statements import BackupType, Devices
 from shared.errors import (
-    Cancelled,
     CopyRefused,
     DatabaseError,
-    LifeboatError,
     PermissionMissing,
-    RepositoryLocked,
     SourceUnreachable,
     StatementCancelled,
 )
@@ -126,18 +131,9 @@ class DatabaseAdoptions:
 
     def _each(self, *, logs_only: bool) -> None:
         self._connect()
-        for name in self.settings.databases:
-            self.check()
-            outcome = self.outcomes.setdefault(name, Outcome(name))
-            if outcome.failed:
-                continue
-            try:
-                self._one(outcome, logs_only=logs_only)
-            except (Cancelled, RepositoryLocked):
-                raise
-            except LifeboatError as error:
-                outcome.failed = True
-                outcome.reasons.append(database_reason(error, name))
+        each_database(
+            self.settings.databases, self.outcomes, self.check, lambda outcome: self._one(outcome, logs_only=logs_only)
+        )
 
     def _one(self, outcome: Outcome, *, logs_only: bool) -> None:
         """One database; where the server goes away in the middle once more, with what is in the vault by then."""

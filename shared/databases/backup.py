@@ -81,6 +81,27 @@ class Outcome:
         return max((each.finished for each in self.backups), default=None)
 
 
+def each_database(
+    names: Sequence[str],
+    outcomes: dict[str, Outcome],
+    check: Callable[[], None],
+    one: Callable[[Outcome], None],
+) -> None:
+    """One by one; one that fails is an outcome, and is not begun again."""
+    for name in names:
+        check()
+        outcome = outcomes.setdefault(name, Outcome(name))
+        if outcome.failed:
+            continue
+        try:
+            one(outcome)
+        except (Cancelled, RepositoryLocked):
+            raise
+        except LifeboatError as error:
+            outcome.failed = True
+            outcome.reasons.append(database_reason(error, name))
+
+
 @dataclass(slots=True)
 class DatabaseBackups:
     """One run against one server. ``open_connection`` is called again after a failover."""
@@ -115,18 +136,12 @@ class DatabaseBackups:
 
     def _each(self, back_up: Callable[[DatabaseFacts, Outcome], None]) -> None:
         self._connect()
-        for name in self.settings.databases:
-            self.check()
-            outcome = self.outcomes.setdefault(name, Outcome(name))
-            if outcome.failed:
-                continue
-            try:
-                self._through_a_failover(back_up, outcome)
-            except (Cancelled, RepositoryLocked):
-                raise
-            except LifeboatError as error:
-                outcome.failed = True
-                outcome.reasons.append(database_reason(error, name))
+        each_database(
+            self.settings.databases,
+            self.outcomes,
+            self.check,
+            lambda outcome: self._through_a_failover(back_up, outcome),
+        )
 
     def _through_a_failover(self, back_up: Callable[[DatabaseFacts, Outcome], None], outcome: Outcome) -> None:
         """Back up one database. Where the server goes away in the middle, it is waited for and the database begun

@@ -9,10 +9,10 @@ from shared.databases.disk_folder import DiskFolder
 from shared.databases.medium import OUR_PREFIX, new_run
 from shared.preflight.check import Check, Found, failed, passed, warned
 from shared.preflight.network import name_check, port_check
+from shared.preflight.smb_password import smb_password
 from shared.settings import Settings
 from shared.smb.blocked import no_connection
 from shared.smb.endpoint import SmbEndpoint
-from shared.storage.vault import Vault
 from shared.terminal import bytes_text
 
 URL, PASSWORD = "LIFEBOAT_SQL_DISK_URL", "LIFEBOAT_SQL_DISK_PASSWORD"
@@ -53,13 +53,9 @@ class DiskChecks:
         return Check(f"{PREFIX}{name}", run, after=after, limit_seconds=LIMIT_SECONDS, silent=silent, setting=URL)
 
     def _find_password(self) -> Found:
-        self._password = self._disk.password or ""
-        whence = PASSWORD
-        if not self._password:
-            whence = "the secret share-password of the Key Vault"
-            with Vault(self._settings.vault()) as vault:
-                self._password = vault.secret("share-password", setting=PASSWORD)
-        return passed(f"the password of {self._disk.username} is in {whence}")
+        disk = self._disk
+        self._password, found = smb_password(self._settings, disk.password, username=disk.username, setting=PASSWORD)
+        return found
 
     def _open(self) -> DiskFolder:
         return DiskFolder.open(self._disk, self._password)

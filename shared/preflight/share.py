@@ -29,12 +29,12 @@ from shared.preflight.share_found import (
     no_file,
     versions_found,
 )
+from shared.preflight.smb_password import smb_password
 from shared.settings import Settings, ShareSettings
 from shared.smb.blocked import no_connection
 from shared.smb.client import SmbClient
 from shared.smb.endpoint import SmbEndpoint
 from shared.smb.types import Listing, Negotiated
-from shared.storage.vault import Vault
 
 PASSWORD, ACL = "LIFEBOAT_SHARE_PASSWORD", "LIFEBOAT_SHARE_ACL"
 CONNECT_SECONDS = 8.0
@@ -117,13 +117,11 @@ class _SmbShare:
         return clock_found(ahead, f"the file server {self._endpoint.server}")
 
     def _password(self) -> Found:
-        password, whence = self._share.password, PASSWORD
-        if not password:
-            whence = "the secret share-password of the Key Vault"
-            with Vault(self._settings.vault()) as vault:
-                password = vault.secret("share-password", setting=PASSWORD)
+        password, found = smb_password(
+            self._settings, self._share.password, username=self._endpoint.username, setting=PASSWORD
+        )
         self._endpoint = replace(self._endpoint, password=password)
-        return passed(f"the password of {self._endpoint.username} is in {whence}")
+        return found
 
     def _login(self) -> Found:
         from shared.smb.handshake import authenticate

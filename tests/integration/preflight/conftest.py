@@ -46,6 +46,11 @@ class Table:
         return "\n".join(f"{row.detail} {row.remedy} {row.setting}" for row in self.rows)
 
 
+def databases_table() -> Table:
+    """Of the databases, with the settings of the environment."""
+    return Table(preflight(Settings.from_environment(), ("databases",)).rows)
+
+
 def table(component: str, **settings: str) -> Table:
     """Look at ``component`` with these settings, written without their prefix."""
     named = {f"LIFEBOAT_{name}": value for name, value in settings.items()}

@@ -22,7 +22,6 @@ from shared.preflight import servers_way
 from shared.preflight import sql_server as sql_server_checks
 from shared.preflight.check import FAIL, PASS, SKIP, WARN
 from shared.preflight.diagnosis import diagnosis_of
-from shared.preflight.make import preflight
 from shared.recovery_point.diagnosis import Diagnosis
 from shared.settings import ServerSettings, Settings
 from tests.integration.commandline.conftest import lifeboat_in
@@ -41,17 +40,13 @@ from tests.integration.databases.conftest import (
     sql_server,
 )
 from tests.integration.databases.test_disk import UNC, disk, samba
-from tests.integration.preflight.conftest import Table
+from tests.integration.preflight.conftest import databases_table as look
 from tests.standins.certificate import make_certificate
 from tests.standins.rights_proxy import BACKUP_APP
 from tests.standins.samba import Samba
 from tests.standins.sqlserver import Login, running_sql_server
 
 __all__ = ["bench", "disk", "landing", "lifeboat_in", "samba", "sql_server"]
-
-
-def look() -> Table:
-    return Table(preflight(Settings.from_environment(), ("databases",)).rows)
 
 
 @contextmanager

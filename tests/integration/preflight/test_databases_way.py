@@ -14,8 +14,6 @@ import pytest
 
 from shared.preflight import servers_way
 from shared.preflight.check import CLEAN_UP, FAIL
-from shared.preflight.make import preflight
-from shared.settings import Settings
 from tests.conftest import new_vault
 from tests.integration.commandline.conftest import CommandLine, lifeboat_in
 from tests.integration.databases.conftest import (
@@ -29,7 +27,7 @@ from tests.integration.databases.conftest import (
     sql_server,
 )
 from tests.integration.databases.test_disk import disk, samba
-from tests.integration.preflight.conftest import Table
+from tests.integration.preflight.conftest import databases_table as look
 from tests.standins.azurite import Azurite
 from tests.standins.certificate import Certificate
 from tests.standins.identity_endpoint import running_identity_endpoint
@@ -39,10 +37,6 @@ from tests.standins.samba import Samba
 from tests.standins.sqlserver import running_sql_server
 
 __all__ = ["bench", "disk", "landing", "lifeboat_in", "samba", "sql_server"]
-
-
-def look() -> Table:
-    return Table(preflight(Settings.from_environment(), ("databases",)).rows)
 
 
 @pytest.mark.parametrize(
