@@ -1,5 +1,7 @@
 // The words of the infrastructure: what main.bicep, its shapes and its modules hand to each other.
 
+import { Settings } from 'settings.bicep'
+
 @export()
 @description('A way to deploy that is promised. What each stands for is in shapes.bicep.')
 type ShapeName = 'plain' | 'private-network' | 'locked-immutability' | 'disk-log-chain' | 'smallest' | 'everything'
@@ -30,6 +32,11 @@ type Shape = {
   @description('A landing account, into which SQL Server writes. Not needed in SQL mode disk.')
   landing: bool
 
+  @description('Days after which backups in the vault go to a cooler tier; 0: never, since everything is read back within VERIFY_WITHIN and a cool tier charges for that.')
+  @minValue(0)
+  @maxValue(3650)
+  tierAfterDays: int
+
   @description('Change feed of the vault: a log of every write, which costs.')
   changeFeed: bool
 
@@ -53,8 +60,8 @@ type Shape = {
   @description('An identity for a reader on the file server (adopt mode).')
   agent: bool
 
-  @description('Settings of Lifeboat that the shape stands for, without their prefix LIFEBOAT_.')
-  settings: object
+  @description('Settings of Lifeboat that the shape stands for; what the operator sets goes before them.')
+  settings: Settings
 }
 
 @export()

@@ -1,0 +1,68 @@
+// Who the apps are. One identity for each app, and no app holds two: code in an app can be every identity of that app.
+
+import { Identity } from '../types.bicep'
+
+@description('Azure region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@minLength(3)
+@maxLength(128)
+@description('Name of the backup app\'s identity.')
+param backupName string
+
+@minLength(3)
+@maxLength(128)
+@description('Name of the keeper\'s identity.')
+param keeperName string
+
+@minLength(3)
+@maxLength(128)
+@description('Name of the identity of a reader on the file server.')
+param agentName string
+
+@description('Whether there is such a reader.')
+param agent bool
+
+resource backupIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: backupName
+  location: location
+  tags: tags
+}
+
+resource keeperIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: keeperName
+  location: location
+  tags: tags
+}
+
+resource agentIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = if (agent) {
+  name: agentName
+  location: location
+  tags: tags
+}
+
+@description('Of the backup app.')
+output backup Identity = {
+  id: backupIdentity.id
+  clientId: backupIdentity.properties.clientId
+  principalId: backupIdentity.properties.principalId
+}
+
+@description('Of the keeper.')
+output keeper Identity = {
+  id: keeperIdentity.id
+  clientId: keeperIdentity.properties.clientId
+  principalId: keeperIdentity.properties.principalId
+}
+
+@description('Of the reader on the file server; null: there is none.')
+output agent Identity? = !agent
+  ? null
+  : {
+      id: agentIdentity.id
+      clientId: agentIdentity!.properties.clientId
+      principalId: agentIdentity!.properties.principalId
+    }
