@@ -152,7 +152,7 @@ var onAppInsights Grant[] = concat(grant(backupApp, metricsPublisher), grant(kee
 
 // --- the places ---
 
-resource vault 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+resource vault 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: vaultName
 
   resource blobService 'blobServices' existing = {
@@ -172,11 +172,11 @@ resource vault 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   }
 }
 
-resource landing 'Microsoft.Storage/storageAccounts@2025-01-01' existing = if (!empty(landingName)) {
+resource landing 'Microsoft.Storage/storageAccounts@2025-06-01' existing = if (!empty(landingName)) {
   name: landingName
 }
 
-resource keyVault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
+resource keyVault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
   name: keyVaultName
 
   resource repositoryPassword 'secrets' existing = {
@@ -184,11 +184,11 @@ resource keyVault 'Microsoft.KeyVault/vaults@2024-11-01' existing = {
   }
 }
 
-resource backupHost 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+resource backupHost 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: backupHostName
 }
 
-resource keeperHost 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+resource keeperHost 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: keeperHostName
 }
 
