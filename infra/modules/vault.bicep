@@ -25,6 +25,9 @@ param immutability Immutability
 @description('With immutability locked: days from its creation in which a backup of a database cannot be deleted, whatever else happens.')
 param defaultPolicyDays int
 
+@description('That policy was locked by hand. From then on the template leaves it alone, since Azure refuses to write a locked one.')
+param policyIsLocked bool = false
+
 @description('A log of every write, kept for 90 days. It costs.')
 param changeFeed bool
 
@@ -129,7 +132,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
 
       // A backup of a database is needed most when it is young, before the keeper's first date for it. A template can only
       // make the policy unlocked; the command that locks it for good is printed after provisioning.
-      resource defaultPolicy 'immutabilityPolicies' = if (immutability == 'locked') {
+      resource defaultPolicy 'immutabilityPolicies' = if (immutability == 'locked' && !policyIsLocked) {
         name: 'default'
         properties: {
           immutabilityPeriodSinceCreationInDays: defaultPolicyDays
