@@ -180,9 +180,18 @@ func item(chart Chart) object => {
   }
 }
 
+var page = {
+  version: 'Notebook/1.0'
+  items: concat(
+    [timeRange],
+    flatten(map(sections, section => concat([headline(section)], map(section.charts, chart => item(chart)))))
+  )
+  fallbackResourceIds: ['{workspace}']
+}
+
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   // The name of a workbook is a GUID; what is seen is displayName.
-  name: guid(workspaceId, 'lifeboat')
+  name: guid(resourceGroup().id, 'lifeboat')
   location: location
   tags: tags
   kind: 'shared'
@@ -190,13 +199,6 @@ resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
     displayName: 'Lifeboat'
     category: 'workbook'
     sourceId: workspaceId
-    serializedData: string({
-      version: 'Notebook/1.0'
-      items: concat(
-        [timeRange],
-        flatten(map(sections, section => concat([headline(section)], map(section.charts, chart => item(chart)))))
-      )
-      fallbackResourceIds: [workspaceId]
-    })
+    serializedData: replace(string(page), '{workspace}', workspaceId)
   }
 }

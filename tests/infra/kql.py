@@ -14,9 +14,13 @@ QUERIES = Path("infra/queries")
 PACKAGE = Path(".cache/kusto/node_modules/@kusto/language-service-next")
 INSTALL = "npm install --prefix .cache/kusto @kusto/language-service-next@12"
 SAMPLES: Mapping[str, str] = {
-    **{"hours": "3", "days": "30", "ratio": "3", "event": "protect.completed"},
+    "hours": "3",
+    "days": "30",
+    "ratio": "3",
+    "event": "protect.completed",
     **dict.fromkeys(("backup", "keeper", "agent"), "00000000-0000-0000-0000-000000000000"),
-    **{"vault": "stlbvtest", "keyVault": "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/kv"},
+    "vault": "stlbvtest",
+    "keyVault": "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/kv",
 }
 """What Bicep puts into a query's ``{place}``: for each name something of the same kind."""
 _PLACE = re.compile(r"\{(\w+)\}")
