@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -53,8 +53,8 @@ class Rights:
     """Previous ones."""
     immutability: bool = False
     """Set until-dates and legal holds."""
-    containers: bool = False
-    """Make and delete containers."""
+    make_containers: bool = False
+    delete_containers: bool = False
     delegate: bool = False
     """Get User Delegation Key."""
     only_in: tuple[str, ...] = ()
@@ -66,11 +66,13 @@ BACKUP_APP = Rights(add=True, delete_under=("share/locks/",))
 """The backup app in the vault."""
 AGENT = Rights(add=True, delete_under=("share/locks/",), only_in=("share", "recovery-points"))
 """Who backs the share up on the file server, where recovery points adopt it."""
-LANDING = Rights(add=True, write=True, delete_under=("",), containers=True, delegate=True)
+LANDING = Rights(add=True, write=True, delete_under=("",), make_containers=True, delete_containers=True, delegate=True)
 """The backup app, and who restores, on the landing account."""
 KEEPER = Rights(add=True, delete_under=("",), delete_versions=True, immutability=True)
-"""The keeper app in the vault, and who brings it back by hand."""
-BREAK_GLASS = KEEPER
+"""The keeper app in the vault."""
+BREAK_GLASS = replace(KEEPER, write=True, make_containers=True)
+"""Who brings the vault back by hand: soft-deleted versions, and containers, come back by rights that the keeper does
+without."""
 READER = Rights(add=False)
 RESTORER = READER
 OWNER = Rights(everything=True)
@@ -321,7 +323,10 @@ class _Connection:
             keys = rights.delegate and not request.container and request.method == "POST"
             if keys and operation == {"restype": "service", "comp": "userdelegationkey"}:
                 return None
-            allowed = rights.containers and request.container and request.method in ("PUT", "DELETE")
+            allowed = request.container and (
+                (request.method == "PUT" and rights.make_containers)
+                or (request.method == "DELETE" and rights.delete_containers)
+            )
             return None if allowed and operation == {"restype": "container"} else _permission_mismatch()
         if rights.write and request.method == "PUT" and _is_write(request, operation):
             return None

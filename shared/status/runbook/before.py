@@ -196,7 +196,19 @@ def _assign(role: str, scope: str) -> str:
 
 
 def break_glass(facts: Facts) -> list[str]:
-    """The assignment that nobody has, and its end."""
-    scope = text(_account_scope(account_name(facts.vault_url)))
-    rest = f"--assignee {placeholder('user')} --role {placeholder('name of the break-glass role')} --scope {scope}"
-    return [f"az role assignment create {rest}", f"az role assignment delete {rest}"]
+    """The assignment that nobody has, and its end. The role's name ends in what each deployment has of its own."""
+    vault = account_name(facts.vault_url)
+    scope = text(_account_scope(vault))
+    found = "[?starts_with(roleName, 'Lifeboat break-glass')].roleName"
+    rest = f"--assignee {placeholder('user')} --role $role --scope {scope}"
+    lock = (
+        f"az lock delete --name backups --resource {vault} --resource-type Microsoft.Storage/storageAccounts "
+        f"--resource-group {placeholder('resource group')}"
+    )
+    return [
+        f'$role = az role definition list --custom-role-only true --scope {scope} --query "{found}" --output tsv',
+        f"az role assignment create {rest}",
+        "# Where the vault has a lock (az lock list), Azure takes no assignment back before the lock is gone; the next",
+        f"# deployment makes it again: {lock}",
+        f"az role assignment delete {rest}",
+    ]

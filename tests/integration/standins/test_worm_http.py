@@ -101,7 +101,7 @@ def test_two_identities_see_one_account(vault: Vault, share: ContainerClient) ->
         (BACKUP_APP, set()),
         (RESTORER, set()),
         (KEEPER, {"policy", "no policy", "hold", "delete version"}),
-        (BREAK_GLASS, {"policy", "no policy", "hold", "delete version"}),
+        (BREAK_GLASS, {"policy", "no policy", "hold", "delete version", "undelete", "overwrite"}),
         (Rights(write=True), {"undelete", "overwrite"}),
         (OWNER, {"policy", "no policy", "hold", "delete version", "undelete", "overwrite"}),
     ],

@@ -595,8 +595,11 @@ def test_after_it_everything_is_backed_up_again_and_the_break_glass_role_is_prin
         "AzureWebJobsStorage",
         "python lifeboat.py secrets put SystemSecrets.JSON",
         "python lifeboat.py backup\npython lifeboat.py status",
-        "az role assignment create --assignee '<user>' --role '<name of the break-glass role>'",
-        "az role assignment delete --assignee '<user>'",
+        "$role = az role definition list --custom-role-only true --scope '/subscriptions/",
+        "starts_with(roleName, 'Lifeboat break-glass')",
+        "az role assignment create --assignee '<user>' --role $role --scope '/subscriptions/",
+        "az lock delete --name backups --resource ",
+        "az role assignment delete --assignee '<user>' --role $role --scope '/subscriptions/",
     ):
         assert told in text
 
