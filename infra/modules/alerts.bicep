@@ -16,6 +16,9 @@ param namePrefix string
 @description('Resource id of the Log Analytics workspace.')
 param workspaceId string
 
+@description('Resource id of Application Insights.')
+param appInsightsId string
+
 @description('Resource id of the action group that every alert tells.')
 param actionGroupId string
 
@@ -54,6 +57,7 @@ module logAlerts 'logAlerts.bicep' = {
     tags: tags
     namePrefix: namePrefix
     workspaceId: workspaceId
+    appInsightsName: last(split(appInsightsId, '/'))
     actionGroupId: actionGroupId
     vaultName: last(split(vaultId, '/'))
     keyVaultId: keyVaultId

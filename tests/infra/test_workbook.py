@@ -1,4 +1,4 @@
-"""The workbook: a page that the portal can read, with a chart for each query, which is judged beside those of alerts."""
+"""The workbook: a page that the portal can read, with a chart for each query; test_alerts judges the queries."""
 
 from __future__ import annotations
 
