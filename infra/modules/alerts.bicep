@@ -16,9 +16,6 @@ param namePrefix string
 @description('Resource id of the Log Analytics workspace.')
 param workspaceId string
 
-@description('Resource id of Application Insights.')
-param appInsightsId string
-
 @description('Resource id of the action group that every alert tells.')
 param actionGroupId string
 
@@ -52,12 +49,12 @@ param keeperSilentHours int = 36
 param protects bool = true
 
 module logAlerts 'logAlerts.bicep' = {
+  name: 'alerts-logs'
   params: {
     location: location
     tags: tags
     namePrefix: namePrefix
     workspaceId: workspaceId
-    appInsightsName: last(split(appInsightsId, '/'))
     actionGroupId: actionGroupId
     vaultName: last(split(vaultId, '/'))
     keyVaultId: keyVaultId
@@ -71,6 +68,7 @@ module logAlerts 'logAlerts.bicep' = {
 }
 
 module activityAlerts 'activityAlerts.bicep' = {
+  name: 'alerts-activity'
   params: {
     tags: tags
     namePrefix: namePrefix
@@ -79,6 +77,7 @@ module activityAlerts 'activityAlerts.bicep' = {
 }
 
 module throttling 'throttling.bicep' = {
+  name: 'alerts-throttling'
   params: {
     tags: tags
     namePrefix: namePrefix

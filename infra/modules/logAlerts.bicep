@@ -21,9 +21,6 @@ param namePrefix string
 @description('Resource id of the Log Analytics workspace.')
 param workspaceId string
 
-@description('Name of the Application Insights component.')
-param appInsightsName string
-
 @description('Resource id of the action group.')
 param actionGroupId string
 
@@ -324,7 +321,7 @@ var rules Rule[] = [
     least: thresholds.functionErrors
     window: 'PT1H'
     query: loadTextContent('../queries/alerts/function-errors.kql')
-    description: '${thresholds.functionErrors} or more invocations of this app failed within an hour, in a way that nobody foresaw. Whether backups suffer: python lifeboat.py status. What they say: az monitor app-insights query -g ${group} --apps ${appInsightsName} --analytics-query "exceptions | sort by timestamp desc | take 20"'
+    description: '${thresholds.functionErrors} or more invocations of this app failed within an hour, in a way that nobody foresaw. Whether backups suffer: python lifeboat.py status. What they say: az monitor app-insights query -g ${group} --apps $(az monitor app-insights component show -g ${group} --query [0].appId -o tsv) --analytics-query "exceptions | sort by timestamp desc | take 20"'
   }
   {
     name: 'size-jump'
