@@ -204,6 +204,21 @@ def test_no_place_in_a_query_is_left_empty(deployed: Snapshot) -> None:
             assert re.findall(r"\{\w+\}", query) == [], alert.name
 
 
+def test_the_storage_and_key_vault_tables_that_alerts_ask_are_filled(deployed: Snapshot) -> None:
+    (workspace,) = deployed.of("Microsoft.OperationalInsights/workspaces")
+    categories: dict[str, set[str]] = {}
+    for setting in deployed.of("Microsoft.Insights/diagnosticSettings"):
+        assert setting.properties["workspaceId"] == workspace.id
+        source = setting.id.split("/")[8]
+        logs = {each["category"] for each in setting.properties["logs"] if each["enabled"]}
+        categories[source] = categories.get(source, set()) | logs
+        assert "vaults" not in setting.id.split("/") or setting.properties["logAnalyticsDestinationType"] == "Dedicated"
+    (vault,) = [each.name for each in deployed.of("Microsoft.Storage/storageAccounts") if each.name.startswith("stlbv")]
+    (key_vault,) = [each.name for each in deployed.of("Microsoft.KeyVault/vaults")]
+    assert categories[vault] >= {"StorageWrite", "StorageDelete"}
+    assert "AuditEvent" in categories[key_vault]
+
+
 def test_activity_alerts_tell_of_what_was_done_and_of_what_was_refused(deployed: Snapshot) -> None:
     told: set[str] = set()
     for alert in deployed.of(ACTIVITY):
@@ -230,7 +245,7 @@ def test_activity_alerts_tell_of_what_was_done_and_of_what_was_refused(deployed:
 
 def test_throttling_is_told_of_each_account_that_backups_go_through(deployed: Snapshot) -> None:
     scopes = [alert.properties["scopes"] for alert in deployed.of(METRIC)]
-    landing = any("lbl" in account.name for account in deployed.of("Microsoft.Storage/storageAccounts"))
+    landing = any(account.name.startswith("stlbl") for account in deployed.of("Microsoft.Storage/storageAccounts"))
     assert len(scopes) == (2 if landing else 1)
     for alert in deployed.of(METRIC):
         (criterion,) = alert.properties["criteria"]["allOf"]
