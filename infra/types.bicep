@@ -115,6 +115,11 @@ type Thresholds = {
   @maxValue(48)
   watchdogSilentHours: int
 
+  @description('Hours without a sign of life of the keeper (it acts every day).')
+  @minValue(26)
+  @maxValue(48)
+  keeperSilentHours: int
+
   @description('Days before a certificate among the secrets expires.')
   @minValue(1)
   @maxValue(365)
@@ -124,6 +129,11 @@ type Thresholds = {
   @minValue(2)
   @maxValue(1000)
   growthRatio: int
+
+  @description('GiB in seven days below which growth is no news, whatever the ratio.')
+  @minValue(0)
+  @maxValue(1000000)
+  growthLeastGiB: int
 
   @description('Failed function invocations within an hour.')
   @minValue(1)

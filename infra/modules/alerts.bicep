@@ -40,11 +40,6 @@ param agentPrincipalId string = ''
 @description('When alerts fire.')
 param thresholds Thresholds
 
-@description('Hours without a sign of life of the keeper, which acts daily.')
-@minValue(2)
-@maxValue(48)
-param keeperSilentHours int = 36
-
 @description('The keeper sets dates each day (LIFEBOAT_PROTECT_FOR is not 0).')
 param protects bool = true
 
@@ -62,7 +57,6 @@ module logAlerts 'logAlerts.bicep' = {
     keeperPrincipalId: keeperPrincipalId
     agentPrincipalId: agentPrincipalId
     thresholds: thresholds
-    keeperSilentHours: keeperSilentHours
     protects: protects
   }
 }

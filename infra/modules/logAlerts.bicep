@@ -42,11 +42,6 @@ param agentPrincipalId string
 @description('When alerts fire.')
 param thresholds Thresholds
 
-@description('Hours without a sign of life of the keeper.')
-@minValue(2)
-@maxValue(48)
-param keeperSilentHours int
-
 @description('The keeper sets dates each day. Where it does not, its retention is the sign of life.')
 param protects bool
 
@@ -287,12 +282,12 @@ var rules Rule[] = [
     severity: 1
     kind: 'silence'
     measure: 'Runs'
-    window: windowOf(keeperSilentHours)
+    window: windowOf(thresholds.keeperSilentHours)
     query: fill(loadTextContent('../queries/alerts/keeper-silent.kql'), {
-      hours: string(keeperSilentHours)
+      hours: string(thresholds.keeperSilentHours)
       event: protects ? 'protect.completed' : 'prune.completed'
     })
-    description: 'For ${keeperSilentHours} hours the keeper has not ${protects ? 'protected what is kept' : 'looked at what may go'}: it does not run, or fails (then another alert says why). In the first days of a new vault it has nothing to do yet. See whether it runs: ${apps}; start it: az functionapp restart -g ${group} -n NAME. By hand, as the keeper: python lifeboat.py ${protects ? 'protect' : 'prune'}'
+    description: 'For ${thresholds.keeperSilentHours} hours the keeper has not ${protects ? 'protected what is kept' : 'looked at what may go'}: it does not run, or fails (then another alert says why). In the first days of a new vault it has nothing to do yet. See whether it runs: ${apps}; start it: az functionapp restart -g ${group} -n NAME. By hand, as the keeper: python lifeboat.py ${protects ? 'protect' : 'prune'}'
   }
   {
     name: 'log-chain-broken'
@@ -328,7 +323,10 @@ var rules Rule[] = [
     title: 'The vault grows faster'
     severity: 3
     kind: 'state'
-    query: fill(loadTextContent('../queries/alerts/size-jump.kql'), { ratio: string(thresholds.growthRatio) })
+    query: fill(loadTextContent('../queries/alerts/size-jump.kql'), {
+      ratio: string(thresholds.growthRatio)
+      least: string(thresholds.growthLeastGiB)
+    })
     description: 'Within seven days ${thresholds.growthRatio} times as much was added to the vault as in the seven days before. New content, or content that was changed all at once: encrypted files are new in every byte. See which points are large: python lifeboat.py points, and what is in one: python lifeboat.py show ID'
   }
 ]

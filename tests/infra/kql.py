@@ -17,6 +17,7 @@ SAMPLES: Mapping[str, str] = {
     "hours": "3",
     "days": "30",
     "ratio": "3",
+    "least": "10",
     "event": "protect.completed",
     **dict.fromkeys(("backup", "keeper", "agent"), "00000000-0000-0000-0000-000000000000"),
     "vault": "stlbvtest",
