@@ -33,7 +33,7 @@ param keeperHostName string
 @description('Name of the Application Insights component.')
 param appInsightsName string
 
-@description('Resource ids of the roles that roles.bicep makes.')
+@description('Names of the role definitions that roles.bicep makes.')
 param roles {
   vaultAdder: string
   lockRemover: string
@@ -66,7 +66,7 @@ type Who = {
 type Grant = {
   who: Who
 
-  @description('Resource id of the role.')
+  @description('Name of the role definition, a GUID.')
   role: string
 
   @description('Under which it holds. Absent: always.')
@@ -83,25 +83,22 @@ var restorers Who[] = empty(restorersGroupId)
 var blobs = 'Microsoft.Storage/storageAccounts/blobServices/containers/blobs'
 var locksOnly = '((!(ActionMatches{\'${blobs}/delete\'})) OR (@Resource[${blobs}:path] StringLike \'locks/*\'))'
 
-var blobContributor = builtIn('ba92f5b4-2d11-453d-a403-e96b0029c9fe') // Storage Blob Data Contributor
-var blobOwner = builtIn('b7e6dc6d-f1e8-4753-8033-0f276bb0955b') // Storage Blob Data Owner
-var queueContributor = builtIn('974c5e8b-45b9-4653-ba55-5f855dd0fb88') // Storage Queue Data Contributor
-var tableContributor = builtIn('0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3') // Storage Table Data Contributor
-var secretsUser = builtIn('4633458b-17de-408a-b874-0445c86b69e6') // Key Vault Secrets User
-var metricsPublisher = builtIn('3913510d-42f4-4e42-8a64-420c390055eb') // Monitoring Metrics Publisher
+var blobContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe' // Storage Blob Data Contributor
+var blobOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // Storage Blob Data Owner
+var queueContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88' // Storage Queue Data Contributor
+var tableContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3' // Storage Table Data Contributor
+var secretsUser = '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User
+var metricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb' // Monitoring Metrics Publisher
 
-func app(identity Identity) object => {
+func app(identity Identity) Who => {
   id: identity.id
   principalId: identity.principalId
   principalType: 'ServicePrincipal'
 }
 
-@description('Resource id of a built-in role.')
-func builtIn(role string) string => subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
+func grant(who Who[], role string) Grant[] => map(who, each => { who: each, role: role })
 
-func grant(who array, role string) array => map(who, each => { who: each, role: role })
-
-func grantIf(who array, role string, condition string) array =>
+func grantIf(who Who[], role string, condition string) Grant[] =>
   map(who, each => { who: each, role: role, condition: condition })
 
 // --- the tables ---
@@ -205,7 +202,7 @@ resource shareRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
       condition: row.?condition
       conditionVersion: row.?condition == null ? null : '2.0'
     }
@@ -219,7 +216,7 @@ resource databasesRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]
@@ -231,7 +228,7 @@ resource recoveryPointsRights 'Microsoft.Authorization/roleAssignments@2022-04-0
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]
@@ -243,7 +240,7 @@ resource landingRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]
@@ -255,7 +252,7 @@ resource secretsRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]
@@ -267,7 +264,7 @@ resource repositoryPasswordRights 'Microsoft.Authorization/roleAssignments@2022-
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]
@@ -279,7 +276,7 @@ resource backupHostRights 'Microsoft.Authorization/roleAssignments@2022-04-01' =
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]
@@ -291,7 +288,7 @@ resource keeperHostRights 'Microsoft.Authorization/roleAssignments@2022-04-01' =
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]
@@ -303,7 +300,7 @@ resource appInsightsRights 'Microsoft.Authorization/roleAssignments@2022-04-01' 
     properties: {
       principalId: row.who.principalId
       principalType: row.who.principalType
-      roleDefinitionId: row.role
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', row.role)
     }
   }
 ]

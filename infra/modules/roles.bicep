@@ -136,8 +136,7 @@ resource breakGlass 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
-// Azure knows each by its id in the subscription, wherever it was made.
-@description('Resource ids of those that are assigned.')
+@description('Names of those that are assigned.')
 output roles {
   vaultAdder: string
   lockRemover: string
@@ -145,9 +144,9 @@ output roles {
   vaultReader: string
   secretsWriter: string
 } = {
-  vaultAdder: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', vaultAdder.name)
-  lockRemover: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', lockRemover.name)
-  vaultKeeper: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', vaultKeeper.name)
-  vaultReader: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', vaultReader.name)
-  secretsWriter: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', secretsWriter.name)
+  vaultAdder: vaultAdder.name
+  lockRemover: lockRemover.name
+  vaultKeeper: vaultKeeper.name
+  vaultReader: vaultReader.name
+  secretsWriter: secretsWriter.name
 }
