@@ -240,7 +240,7 @@ def grant(resources: Snapshot, role: str, scope: str, *, like: str = BACKUP, **c
     made.raw["scope"] = scope
     made.properties["roleDefinitionId"] = f"/providers/Microsoft.Authorization/roleDefinitions/{role}"
     made.properties.update(changes)
-    resources.resources.append(made)
+    resources.raw["predictedResources"].append(made.raw)
 
 
 def custom_role(resources: Snapshot, name: str) -> Resource:
