@@ -22,7 +22,9 @@ from shared.storage.key_vault import SETTING, KeyVaultSecrets
 PROBE = "lifeboat-preflight"
 """Name of the secret that preflight sets."""
 CONTENT = "Set by Lifeboat's preflight to see that it can. There is nothing in it."
-USER, OFFICER = "Key Vault Secrets User", "Key Vault Secrets Officer"
+READER = "'Key Vault Secrets User'"
+WRITER = "'Lifeboat secrets writer', made by the deployment, (and 'Key Vault Secrets Officer', which may delete too)"
+"""Roles that have the right to read secrets, and to set them."""
 PURGE_PROTECTION = "purge-protection"
 
 
@@ -91,7 +93,7 @@ class _KeyVault:
                 self._level = found.recovery_level if found else self._level
             count = None if self._keeper else len(self._store.names())
         except StorageForbidden as refusal:
-            return _refused(refusal, USER)
+            return _refused(refusal, READER)
         lacking = [name for name in missing if name in wanted]
         if lacking:
             return failed(
@@ -108,7 +110,7 @@ class _KeyVault:
         try:
             made = self._store.set(PROBE, CONTENT, {"lifeboat": "preflight"}, enabled=False)
         except StorageForbidden as refusal:
-            return _refused(refusal, OFFICER)
+            return _refused(refusal, WRITER)
         self._level = made.recovery_level or self._level
         return passed(f"secrets can be set: {PROBE}, which is disabled and holds nothing, has another version")
 
@@ -141,10 +143,10 @@ class _KeyVault:
 
 
 def _refused(refusal: StorageForbidden, role: str) -> Found:
-    """With the built-in role that has the right, where it is a right that is missing."""
+    """With the role that has the right, where it is a right that is missing."""
     remedy = refusal.remedy
     if "Microsoft.KeyVault/" in remedy:
-        remedy += f", which the role '{role}' has"
+        remedy += f", which the role {role} has"
     return failed(str(refusal), remedy, setting=refusal.setting)
 
 

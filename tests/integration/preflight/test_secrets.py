@@ -115,7 +115,7 @@ def test_a_firewall_of_the_key_vault(key_vault: KeyVaultStandin) -> None:
     [
         ("get", "get", "getSecret", "Key Vault Secrets User"),
         ("list", "get", "readMetadata", "Key Vault Secrets User"),
-        ("set", "set", "setSecret", "Key Vault Secrets Officer"),
+        ("set", "set", "setSecret", "Lifeboat secrets writer"),
     ],
 )
 def test_a_right_that_is_missing_is_named_with_a_role_that_has_it(
