@@ -1,9 +1,10 @@
 # make demo    set up, and see the main job done on real parts in under three minutes
 # make check   lint, format, types, unit tests: about a minute
 # make test    set up, and everything
+# make snapshots  work out anew what infra/ would deploy (needs bicep)
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test check bench lint types
+.PHONY: help setup demo test check bench lint types snapshots
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -31,3 +32,6 @@ test: setup lint types
 
 bench: setup
 	@$(PYTHON) -m tests.benchmarks
+
+snapshots:
+	@$(PYTHON) -m scripts.snapshots

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Set the machine up for the demo or the tests. Safe to run again: what is there already is left alone.
 #   scripts/setup.sh demo   virtual environment, Azurite, Samba, unixODBC with Microsoft's driver
-#   scripts/setup.sh test   that, and the judges: stock restic (Debian's and the newest), FreeTDS, the Functions worker
+#   scripts/setup.sh test   that, and the judges: stock restic (Debian's and the newest), FreeTDS, the Functions worker,
+#                           and for infra/ Microsoft's KQL language service and checkov
 # What cannot be had is said at the end. Only what nothing works without ends the script: Python, Node.js, Azurite.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +19,8 @@ esac
 azurite_version=3.37.0
 restic_version=0.19.1
 worker_version=1.3.0
+kusto_version=12.4.1
+checkov_version=3.3.30
 missing=()
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -76,18 +79,37 @@ make_environment() {
     echo "$wanted-$mode" >.venv/.lifeboat-setup
 }
 
+# The mark is made last: an installation that was interrupted is begun anew, not taken for whole.
+install_from_npm() { # FOLDER PACKAGE VERSION
+    local folder=.cache/$1 mark=.cache/$1/.installed-$3
+    if [ -f "$mark" ]; then return; fi
+    say "installing $2 $3"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    echo '{"private": true}' >"$folder/package.json"
+    npm install --prefix "$folder" --no-audit --no-fund --loglevel=error "$2@$3" >&2 && touch "$mark"
+}
+
 install_azurite() {
     command -v node >/dev/null && command -v npm >/dev/null || die "Node.js 20 or later with npm is needed for Azurite"
-    # The mark is made last: an installation that was interrupted is begun anew, not taken for whole.
-    local mark=.cache/node/.installed-$azurite_version
+    install_from_npm node azurite "$azurite_version" || die "npm could not install Azurite $azurite_version"
+}
+
+install_kusto() {
+    install_from_npm kusto @kusto/language-service-next "$kusto_version" ||
+        lacks "Microsoft's KQL language service could not be installed: nobody judges infra/queries, and its tests fail"
+}
+
+# An environment of its own: beside the project's packages it would resolve to a version of years ago.
+install_checkov() {
+    local folder=.cache/checkov mark=.cache/checkov/.installed-$checkov_version
     if [ -f "$mark" ]; then return; fi
-    say "installing Azurite $azurite_version"
-    rm -rf .cache/node
-    mkdir -p .cache/node
-    echo '{"private": true}' >.cache/node/package.json
-    npm install --prefix .cache/node --no-audit --no-fund --loglevel=error "azurite@$azurite_version" >&2 ||
-        die "npm could not install Azurite $azurite_version"
-    touch "$mark"
+    say "installing checkov $checkov_version"
+    rm -rf "$folder"
+    { .venv/bin/python -m venv "$folder" &&
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "checkov==$checkov_version" >&2 &&
+        touch "$mark"; } ||
+        lacks "checkov could not be installed: what infra/ would deploy is not judged by it, and its test fails"
 }
 
 apt_updated=
@@ -147,6 +169,8 @@ if [ "$mode" = test ]; then
     install_from_debian chromium chromium "nobody looks at the dashboard, and its tests fail"
     install_from_debian "/usr/lib/*/odbc/libtdsodbc.so" tdsodbc "FreeTDS does not judge the connection to SQL Server"
     fetch_newest_restic
+    install_kusto
+    install_checkov
 else
     install_from_debian restic restic "stock restic does not check the demo's backup"
 fi

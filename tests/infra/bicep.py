@@ -22,8 +22,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 SHAPES = ("disk-log-chain", "everything", "locked-immutability", "plain", "private-network", "smallest")
+"""One for each way to deploy that is promised; what each stands for is in ``infra/shapes.bicep``."""
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 LOCATION = "westeurope"
+"""Into which subscription and region snapshots pretend to deploy: the names in them follow from these."""
 SETTING = "LIFEBOAT_TEST_BICEP"
 MISSING = (
     f"bicep, Microsoft's compiler, is not on the PATH: get it from the releases of Azure/bicep, or name it in {SETTING}"
@@ -88,12 +90,18 @@ def snapshot(shape: str) -> Snapshot:
     return Snapshot(orjson.loads((INFRA / "shapes" / f"{shape}.snapshot.json").read_bytes()))
 
 
+def find_compiler() -> Path | None:
+    """What ``LIFEBOAT_TEST_BICEP`` names, else ``bicep`` on the PATH."""
+    found = os.environ.get(SETTING) or shutil.which("bicep")
+    return Path(found) if found else None
+
+
 def compiler() -> Path:
     """The test is skipped where there is none."""
-    found = os.environ.get(SETTING) or shutil.which("bicep")
+    found = find_compiler()
     if not found:
         pytest.skip(MISSING)
-    return Path(found)
+    return found
 
 
 def run(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -106,7 +114,15 @@ def run(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess
             capture_output=True,
             text=True,
             timeout=240,
+            check=False,
         )
+
+
+def evaluate(parameters: Path, mode: str) -> subprocess.CompletedProcess[str]:
+    """``bicep snapshot`` on a parameter file: ``overwrite`` writes its ``.snapshot.json`` beside it, ``validate`` ends
+    with 1, and prints the difference, where that is no longer what would be deployed."""
+    where = ("--subscription-id", SUBSCRIPTION, "--location", LOCATION)
+    return run("snapshot", parameters, "--mode", mode, *where)
 
 
 def build(path: Path) -> dict[str, Any]:
