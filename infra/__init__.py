@@ -1,0 +1,1 @@
+"""The infrastructure: Bicep, and the hooks that azd runs around it."""
