@@ -128,6 +128,7 @@ def evaluate(parameters: Path, mode: str) -> subprocess.CompletedProcess[str]:
 def build(path: Path) -> dict[str, Any]:
     """The template that ``path`` compiles to, without a word."""
     built = run("build", path, "--stdout")
-    assert (built.returncode, built.stderr) == (0, "")
+    assert not built.stderr, built.stderr
+    assert built.returncode == 0
     template: dict[str, Any] = orjson.loads(built.stdout)
     return template
