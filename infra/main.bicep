@@ -70,7 +70,7 @@ param thresholds Thresholds = {
 param stampAddresses string = ''
 
 @minLength(9)
-@description('Address space of the virtual network, a /22 or larger.')
+@description('Address space of the virtual network, a /24 or larger.')
 param addressSpace string = '10.76.0.0/22'
 
 @description('Resource id of a virtual network with a way to the stamp, to be peered with. Empty: none.')

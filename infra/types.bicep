@@ -87,7 +87,7 @@ type Identity = {
 @description('How the virtual network is laid out, and how it reaches the stamp.')
 @sealed()
 type NetworkAddresses = {
-  @description('Address space of the virtual network: a /22 or larger.')
+  @description('Address space of the virtual network: a /24 or larger.')
   space: string
 
   @description('Resource id of a virtual network that has the way to the stamp (a hub): it is peered with. The other half of the peering is printed as a command after provisioning. Empty: none.')
