@@ -53,7 +53,8 @@ class AzureCli:
         prompts. ``AzureCliError``."""
         if self._program is None:
             raise CliMissing("the Azure CLI (az) is not on the PATH")
-        scope = [] if not self.subscription or arguments[0] in ("ad", "rest") else ["--subscription", self.subscription]
+        says_where = arguments[0] in ("ad", "cloud", "rest") or "--ids" in arguments
+        scope = ["--subscription", self.subscription] if self.subscription and not says_where else []
         quiet = {
             "AZURE_CORE_ONLY_SHOW_ERRORS": "true",
             "AZURE_CORE_NO_COLOR": "true",

@@ -26,8 +26,8 @@ def run(environment: Environment) -> int:
     )
     what = (
         f"the vault {vault} takes locked dates. While it holds a blob or a version, Azure deletes neither its "
-        "containers nor the account, whoever asks. azd down would take away the apps, the alerts and the Key Vault, with the "
-        "password that opens the backups, and then fail at the vault"
+        "containers nor the account, whoever asks. azd down would take away the apps, the alerts and the Key Vault, "
+        "with the password that opens the backups, and then fail at the vault"
     )
     if environment.get("LIFEBOAT_DOWN") == "confirmed":
         say(f"Lifeboat, as you have confirmed: {what}.\nWhat is left then, and how it goes: {PAGE}{lock}")
