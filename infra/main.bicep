@@ -101,6 +101,22 @@ var isPrivate = chosen.network == 'private'
 var hasNetwork = chosen.network != 'public'
 var sharedKeyLanding = chosen.landing && values.?SQL_SAS == 'account-key'
 
+@description('Of what others refer to.')
+var names = {
+  workspace: '${abbreviations.logAnalytics}lifeboat-${token}'
+  appInsights: '${abbreviations.appInsights}lifeboat-${token}'
+  actionGroup: '${abbreviations.actionGroup}lifeboat-${token}'
+  vault: '${abbreviations.storage}lbv${token}'
+  landing: '${abbreviations.storage}lbl${token}'
+  keyVault: '${abbreviations.keyVault}lb-${token}'
+  network: '${abbreviations.virtualNetwork}lifeboat-${token}'
+  endpointSubnet: 'private-endpoints'
+  backupHost: '${abbreviations.storage}lbb${token}'
+  keeperHost: '${abbreviations.storage}lbk${token}'
+  backupApp: '${abbreviations.functionApp}lifeboat-backup-${token}'
+  keeperApp: '${abbreviations.functionApp}lifeboat-keeper-${token}'
+}
+
 var addresses NetworkAddresses = {
   space: addressSpace
   hubId: hubNetworkId
@@ -132,9 +148,9 @@ module monitoring 'modules/monitoring.bicep' = {
   params: {
     location: location
     tags: tags
-    workspaceName: '${abbreviations.logAnalytics}lifeboat-${token}'
-    appInsightsName: '${abbreviations.appInsights}lifeboat-${token}'
-    actionGroupName: '${abbreviations.actionGroup}lifeboat-${token}'
+    workspaceName: names.workspace
+    appInsightsName: names.appInsights
+    actionGroupName: names.actionGroup
     logDays: chosen.logDays
     receivers: receivers
   }
@@ -148,7 +164,7 @@ module vault 'modules/vault.bicep' = {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.storage}lbv${token}'
+    name: names.vault
     sku: vaultSku ?? chosen.vaultSku
     immutability: chosen.immutability
     defaultPolicyDays: 7
@@ -166,12 +182,12 @@ module landing 'modules/landing.bicep' = if (chosen.landing) {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.storage}lbl${token}'
+    name: names.landing
     sku: chosen.landingSku
     sharedKey: sharedKeyLanding
     publicAccess: !isPrivate
     stampAddresses: listed(stampAddresses)
-    subnetIds: hasNetwork && !isPrivate ? [network!.outputs.backupSubnetId] : []
+    subnetId: hasNetwork && !isPrivate ? network!.outputs.backupSubnetId : ''
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -182,7 +198,7 @@ module keyVault 'modules/keyVault.bicep' = {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.keyVault}lb-${token}'
+    name: names.keyVault
     recover: recoverKeyVault
     publicAccess: !isPrivate
     workspaceId: monitoring.outputs.workspaceId
@@ -197,7 +213,8 @@ module network 'modules/network.bicep' = if (hasNetwork) {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.virtualNetwork}lifeboat-${token}'
+    name: names.network
+    endpointSubnetName: names.endpointSubnet
     addresses: addresses
     gateway: chosen.gateway
   }
@@ -209,8 +226,8 @@ module privateEndpoints 'modules/privateEndpoints.bicep' = if (isPrivate) {
   params: {
     location: location
     tags: tags
-    vnetId: network!.outputs.vnetId
-    subnetId: network!.outputs.endpointSubnetId
+    vnetName: names.network
+    subnetName: names.endpointSubnet
     targets: concat(
       [
         { name: 'vault', resourceId: vault.outputs.id, groupId: 'blob' }
@@ -254,18 +271,27 @@ module rights 'modules/rights.bicep' = {
   name: 'rights'
   scope: group
   params: {
-    vaultName: vault.outputs.name
-    landingName: chosen.landing ? landing!.outputs.name : ''
-    keyVaultName: keyVault.outputs.name
-    backupHostName: backupHost.outputs.name
-    keeperHostName: keeperHost.outputs.name
-    appInsightsName: monitoring.outputs.appInsightsName
+    vaultName: names.vault
+    landingName: chosen.landing ? names.landing : ''
+    keyVaultName: names.keyVault
+    backupHostName: names.backupHost
+    keeperHostName: names.keeperHost
+    appInsightsName: names.appInsights
     roles: roles.outputs.roles
     backup: identities.outputs.backup
     keeper: identities.outputs.keeper
     agent: identities.outputs.?agent
     restorersGroupId: restorersGroupId
   }
+  // It goes by names, so that it can be told before anything is there who will have which right.
+  dependsOn: [
+    monitoring
+    vault
+    landing
+    keyVault
+    backupHost
+    keeperHost
+  ]
 }
 
 // --- the two apps ---
@@ -276,7 +302,7 @@ module backupHost 'modules/hostStorage.bicep' = {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.storage}lbb${token}'
+    name: names.backupHost
     publicAccess: !isPrivate
   }
 }
@@ -287,7 +313,7 @@ module backupApp 'modules/functionApp.bicep' = {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.functionApp}lifeboat-backup-${token}'
+    name: names.backupApp
     planName: '${abbreviations.hostingPlan}lb-backup-${token}'
     serviceName: 'backup'
     identity: identities.outputs.backup
@@ -324,7 +350,7 @@ module keeperHost 'modules/hostStorage.bicep' = {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.storage}lbk${token}'
+    name: names.keeperHost
     publicAccess: !isPrivate
   }
 }
@@ -335,7 +361,7 @@ module keeperApp 'modules/functionApp.bicep' = {
   params: {
     location: location
     tags: tags
-    name: '${abbreviations.functionApp}lifeboat-keeper-${token}'
+    name: names.keeperApp
     planName: '${abbreviations.hostingPlan}lb-keeper-${token}'
     serviceName: 'keeper'
     identity: identities.outputs.keeper
@@ -399,22 +425,59 @@ module workbook 'modules/workbook.bicep' = if (chosen.workbook) {
 
 // --- what azd keeps, for its hooks and for the next command ---
 
+@description('Azure region.')
 output AZURE_LOCATION string = location
+
+@description('Name of the resource group.')
 output AZURE_RESOURCE_GROUP string = group.name
-output LIFEBOAT_BACKUP_APP string = '${abbreviations.functionApp}lifeboat-backup-${token}'
+
+@description('Name of the backup app.')
+output LIFEBOAT_BACKUP_APP string = names.backupApp
+
+@description('Host name of the backup app.')
 output LIFEBOAT_BACKUP_HOST string = backupApp.outputs.hostName
+
+@description('Object id of the backup app\'s identity.')
 output LIFEBOAT_BACKUP_PRINCIPAL_ID string = identities.outputs.backup.principalId
-output LIFEBOAT_KEEPER_APP string = '${abbreviations.functionApp}lifeboat-keeper-${token}'
+
+@description('Name of the keeper.')
+output LIFEBOAT_KEEPER_APP string = names.keeperApp
+
+@description('Client id of the identity of a reader on the file server. Empty: there is none.')
 output LIFEBOAT_AGENT_CLIENT_ID string = chosen.agent ? identities.outputs.agent!.clientId : ''
+
+@description('Name of the vault\'s account.')
 output LIFEBOAT_VAULT_NAME string = vault.outputs.name
+
+@description('Blob endpoint of the vault.')
 output LIFEBOAT_VAULT_URL string = vault.outputs.blobEndpoint
+
+@description('Name of the landing account. Empty: there is none.')
 output LIFEBOAT_LANDING_NAME string = chosen.landing ? landing!.outputs.name : ''
+
+@description('Blob endpoint of landing. Empty: there is none.')
 output LIFEBOAT_LANDING_URL string = chosen.landing ? landing!.outputs.blobEndpoint : ''
+
+@description('Name of the Key Vault.')
 output LIFEBOAT_KEY_VAULT_NAME string = keyVault.outputs.name
+
+@description('Address of the Key Vault.')
 output LIFEBOAT_KEY_VAULT_URL string = keyVault.outputs.uri
+
+@description('What the vault holds against who may delete: none, dates or locked.')
 output LIFEBOAT_IMMUTABILITY string = chosen.immutability
+
+@description('How everything is reached: public, integrated or private.')
 output LIFEBOAT_NETWORK string = chosen.network
+
+@description('Resource id of the virtual network. Empty: there is none.')
 output LIFEBOAT_VIRTUAL_NETWORK_ID string = hasNetwork ? network!.outputs.vnetId : ''
+
+@description('The address from which the apps come. Empty: Azure has many.')
 output LIFEBOAT_OUTBOUND_ADDRESS string = hasNetwork ? network!.outputs.outboundAddress : ''
+
+@description('Address of the VPN gateway. Empty: there is none.')
 output LIFEBOAT_GATEWAY_ADDRESS string = hasNetwork ? network!.outputs.gatewayAddress : ''
+
+@description('How databases are backed up: url, disk or adopt.')
 output LIFEBOAT_SQL_MODE string = values.?SQL_MODE ?? 'url'

@@ -28,7 +28,14 @@ type Fraction = string
 @description('NCRONTAB with six fields, in UTC.')
 type Schedule = string
 
+@description('Yes or no.')
 type Flag = 'true' | 'false'
+
+@export()
+@description('Settings of an app, by name.')
+type AppSettings = {
+  *: string
+}
 
 @export()
 @sealed()
@@ -136,14 +143,14 @@ var keeperNames = [
 
 @export()
 @description('App settings of the backup app: all, with their prefix; empty ones count as absent and are left out.')
-func backupSettings(settings object) object =>
-  toObject(filter(items(settings), each => !empty(each.value)), each => 'LIFEBOAT_${each.key}', each => each.value)
+func backupSettings(settings Settings) AppSettings =>
+  toObject(filter(items(settings), each => !empty(each.?value)), each => 'LIFEBOAT_${each.?key}', each => each.?value)
 
 @export()
 @description('App settings of the keeper: those of them that it reads.')
-func keeperSettings(settings object) object =>
+func keeperSettings(settings Settings) AppSettings =>
   toObject(
-    filter(items(settings), each => !empty(each.value) && contains(keeperNames, each.key)),
-    each => 'LIFEBOAT_${each.key}',
-    each => each.value
+    filter(items(settings), each => !empty(each.?value) && contains(keeperNames, each.?key)),
+    each => 'LIFEBOAT_${each.?key}',
+    each => each.?value
   )

@@ -65,6 +65,7 @@ type Shape = {
 }
 
 @export()
+@description('Redundancy of a storage account.')
 type StorageSku =
   | 'Standard_LRS'
   | 'Standard_ZRS'
@@ -74,6 +75,12 @@ type StorageSku =
   | 'Standard_RAGZRS'
 
 @export()
+@description('Tags of a resource.')
+type Tags = {
+  *: string
+}
+
+@export()
 @description('A user-assigned identity, as identities.bicep makes it.')
 @sealed()
 type Identity = {
@@ -81,6 +88,15 @@ type Identity = {
   id: string
   clientId: string
   principalId: string
+}
+
+@export()
+@description('Where the Functions host of an app keeps its locks, queues and tables.')
+@sealed()
+type HostEndpoints = {
+  blob: string
+  queue: string
+  table: string
 }
 
 @export()

@@ -4,8 +4,10 @@
 // Each change is told, also what a deployment of one's own makes (the descriptions say so): who attacks uses a deployment
 // too. A change that was refused is told as well: somebody has tried.
 
+import { Tags } from '../types.bicep'
+
 @description('Tags of every alert.')
-param tags object
+param tags Tags
 
 @description('What the name of each alert begins with.')
 @minLength(1)

@@ -1,12 +1,12 @@
 // Every alert, by where it looks: the logs, what is changed in Azure itself, the metrics of storage accounts.
 
-import { Thresholds } from '../types.bicep'
+import { Tags, Thresholds } from '../types.bicep'
 
 @description('Region of the workspace.')
 param location string
 
 @description('Tags of every alert.')
-param tags object
+param tags Tags
 
 @description('What the name of each alert begins with.')
 @minLength(1)

@@ -1,12 +1,13 @@
 // One of the two apps, on a Flex Consumption plan of its own (a plan holds one app).
 
-import { Identity } from '../types.bicep'
+import { AppSettings } from '../settings.bicep'
+import { HostEndpoints, Identity, Tags } from '../types.bicep'
 
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(2)
 @maxLength(60)
@@ -25,7 +26,7 @@ param serviceName 'backup' | 'keeper'
 param identity Identity
 
 @description('Endpoints of its host storage.')
-param hostEndpoints object
+param hostEndpoints HostEndpoints
 
 @description('Where its code lies.')
 param codeContainerUrl string
@@ -48,7 +49,7 @@ param subnetId string
 param publicAccess 'app' | 'deployment' | 'none'
 
 @description('Settings of Lifeboat, with their prefix.')
-param lifeboatSettings object
+param lifeboatSettings AppSettings
 
 @description('Of Application Insights. It names the place and is no secret there, since local authentication is off.')
 param connectionString string

@@ -2,11 +2,13 @@
 // and the container from which the platform takes the app's code. An account for each app: who can write an app's
 // code container can be that app, so the backup app must not be able to write the keeper's.
 
+import { HostEndpoints, Tags } from '../types.bicep'
+
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(3)
 @maxLength(24)
@@ -60,4 +62,8 @@ output name string = account.name
 output codeContainerUrl string = '${account.properties.primaryEndpoints.blob}${account::blobs::code.name}'
 
 @description('Where the host keeps its locks, queues and tables.')
-output endpoints object = account.properties.primaryEndpoints
+output endpoints HostEndpoints = {
+  blob: account.properties.primaryEndpoints.blob
+  queue: account.properties.primaryEndpoints.queue
+  table: account.properties.primaryEndpoints.table
+}

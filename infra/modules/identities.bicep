@@ -1,12 +1,12 @@
 // Who the apps are. One identity for each app, and no app holds two: code in an app can be every identity of that app.
 
-import { Identity } from '../types.bicep'
+import { Identity, Tags } from '../types.bicep'
 
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(3)
 @maxLength(128)

@@ -1,11 +1,13 @@
 // The Key Vault: the repository's password, SystemSecrets.JSON, the passwords of SQL logins and of the share. Nobody's
 // app deletes anything in it, and what somebody deletes can be recovered for 90 days, and be purged by nobody.
 
+import { Tags } from '../types.bicep'
+
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(3)
 @maxLength(24)

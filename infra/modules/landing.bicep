@@ -1,13 +1,13 @@
 // The storage account into which SQL Server writes its backups, and from which it restores. Nothing is kept in it: each
 // run copies its files into the vault and removes its container.
 
-import { StorageSku } from '../types.bicep'
+import { StorageSku, Tags } from '../types.bicep'
 
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(3)
 @maxLength(24)
@@ -26,8 +26,8 @@ param publicAccess bool
 @description('Public addresses, or ranges up to /30, from which SQL Server and those who restore come. Empty: from anywhere, with a signature or a token.')
 param stampAddresses string[]
 
-@description('Subnets of the apps, with the service endpoint Microsoft.Storage. Needed where there are stampAddresses, since an address does not tell where traffic comes from within a region.')
-param subnetIds string[]
+@description('Subnet of the backup app, with the service endpoint Microsoft.Storage. Needed where there are stampAddresses, since an address does not tell where traffic comes from within a region. Empty: there is none.')
+param subnetId string
 
 @minLength(1)
 @description('Resource id of the Log Analytics workspace that is told of each access.')
@@ -37,9 +37,9 @@ param workspaceId string
 // client: who may reach this account from a listed subnet, or by a private endpoint, gets the copy too ("Use AzCopy to
 // copy blobs between Azure storage accounts with network restrictions" in Azure's documentation).
 var isRestricted = publicAccess && !empty(stampAddresses)
-var subnets = isRestricted && empty(subnetIds)
+var knowsTheApp = isRestricted && empty(subnetId)
   ? fail('LIFEBOAT_STAMP_ADDRESSES would lock the apps out of the landing account: it needs a shape with a virtual network')
-  : subnetIds
+  : isRestricted
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name
@@ -68,12 +68,14 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
           value: address
         }
       ]
-      virtualNetworkRules: [
-        for subnet in isRestricted ? subnets : []: {
-          action: 'Allow'
-          id: subnet
-        }
-      ]
+      virtualNetworkRules: knowsTheApp
+        ? [
+            {
+              action: 'Allow'
+              id: subnetId
+            }
+          ]
+        : []
     }
     encryption: {
       keySource: 'Microsoft.Storage'

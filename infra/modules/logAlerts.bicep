@@ -5,13 +5,13 @@
 // case: the watchdog says so each hour, and the alert ends when it no longer does. Nothing was heard at all. What takes
 // longer to go wrong than the two days that a log alert can see, the watchdog works out and carries.
 
-import { Thresholds } from '../types.bicep'
+import { Tags, Thresholds } from '../types.bicep'
 
 @description('Region of the workspace.')
 param location string
 
 @description('Tags of every alert.')
-param tags object
+param tags Tags
 
 @description('What the name of each alert begins with.')
 @minLength(1)
@@ -76,8 +76,13 @@ type Rule = {
   description: string
 }
 
+@description('What is put into the {places} of a query, by their names.')
+type Values = {
+  *: string
+}
+
 @description('A query with its {places} filled in.')
-func fill(query string, values object) string =>
+func fill(query string, values Values) string =>
   reduce(items(values), query, (text, each) => replace(text, '{${each.key}}', each.value))
 
 @description('The smallest window that a log alert may have and that holds so many hours.')

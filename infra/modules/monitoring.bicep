@@ -1,12 +1,12 @@
 // Where everything is told to: the logs, the app insights that write into them, and who hears of alerts.
 
-import { Receivers } from '../types.bicep'
+import { Receivers, Tags } from '../types.bicep'
 
 @description('Region of the logs. The action group is of no region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @description('Name of the Log Analytics workspace.')
 @minLength(4)

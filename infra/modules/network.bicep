@@ -2,18 +2,23 @@
 // the shape has a gateway of its own, one for that. Towards the Internet the apps have one fixed address, so that the
 // firewall before the stamp can be opened for exactly that.
 
-import { NetworkAddresses } from '../types.bicep'
+import { NetworkAddresses, Tags } from '../types.bicep'
 
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(2)
 @maxLength(64)
 @description('Name of the virtual network; what belongs to it is named after it.')
 param name string
+
+@minLength(1)
+@maxLength(80)
+@description('Name of the subnet for private endpoints.')
+param endpointSubnetName string
 
 @description('How it is laid out, and what it is connected to.')
 param addresses NetworkAddresses
@@ -189,7 +194,7 @@ resource vnet 'Microsoft.Network/virtualNetworks@2025-01-01' = {
   }
 
   resource endpointSubnet 'subnets' = {
-    name: 'private-endpoints'
+    name: endpointSubnetName
     properties: {
       addressPrefix: cidrSubnet(addresses.space, 27, 5)
       defaultOutboundAccess: false
@@ -256,9 +261,6 @@ output backupSubnetId string = vnet::backupSubnet.id
 
 @description('Subnet of the keeper.')
 output keeperSubnetId string = vnet::keeperSubnet.id
-
-@description('Subnet of private endpoints.')
-output endpointSubnetId string = vnet::endpointSubnet.id
 
 @description('The address from which the apps come, where they go by the Internet.')
 output outboundAddress string = outbound.properties.ipAddress

@@ -1,16 +1,22 @@
 // A private endpoint for each target, and the private DNS zones by which its usual name leads there.
 
+import { Tags } from '../types.bicep'
+
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
-@description('Resource id of the network whose names lead to the endpoints.')
-param vnetId string
+@minLength(2)
+@maxLength(64)
+@description('Name of the network whose names lead to the endpoints.')
+param vnetName string
 
-@description('Subnet that the endpoints are put into.')
-param subnetId string
+@minLength(1)
+@maxLength(80)
+@description('Name of its subnet that the endpoints are put into.')
+param subnetName string
 
 @description('What is to be reached.')
 type Target = {
@@ -38,6 +44,14 @@ var zoneNames = {
 }
 var groups = union(map(targets, target => target.groupId), [])
 
+resource vnet 'Microsoft.Network/virtualNetworks@2025-01-01' existing = {
+  name: vnetName
+
+  resource subnet 'subnets' existing = {
+    name: subnetName
+  }
+}
+
 resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
   for group in groups: {
     name: zoneNames[group]
@@ -49,13 +63,13 @@ resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
 resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
   for (group, index) in groups: {
     parent: zones[index]
-    name: last(split(vnetId, '/'))
+    name: vnetName
     location: 'global'
     tags: tags
     properties: {
       registrationEnabled: false
       virtualNetwork: {
-        id: vnetId
+        id: vnet.id
       }
     }
   }
@@ -68,13 +82,14 @@ resource endpoints 'Microsoft.Network/privateEndpoints@2025-01-01' = [
     tags: tags
     properties: {
       subnet: {
-        id: subnetId
+        id: vnet::subnet.id
       }
       customNetworkInterfaceName: 'nic-lifeboat-${target.name}'
       privateLinkServiceConnections: [
         {
           name: target.groupId
           properties: {
+            #disable-next-line use-resource-id-functions // it is one of a parameter's, which the rule does not see in a list
             privateLinkServiceId: target.resourceId
             groupIds: [target.groupId]
           }

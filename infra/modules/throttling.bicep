@@ -1,7 +1,9 @@
 // An alert for each storage account that answers slower than it is asked.
 
+import { Tags } from '../types.bicep'
+
 @description('Tags of every alert.')
-param tags object
+param tags Tags
 
 @description('What the name of each alert begins with.')
 @minLength(1)
@@ -9,7 +11,9 @@ param tags object
 param namePrefix string
 
 @description('Resource ids of the storage accounts, by a word for each.')
-param accounts object
+param accounts {
+  *: string
+}
 
 @description('Resource id of the action group.')
 param actionGroupId string

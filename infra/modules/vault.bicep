@@ -1,13 +1,13 @@
 // The storage account that keeps the backups. What is in it is added to and read; who may do more is in rights.bicep, and
 // what holds against those who may is here: versions, soft deletion, and dates until which nobody can delete a blob.
 
-import { Immutability, StorageSku } from '../types.bicep'
+import { Immutability, StorageSku, Tags } from '../types.bicep'
 
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(3)
 @maxLength(24)

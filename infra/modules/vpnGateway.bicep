@@ -1,11 +1,13 @@
 // A VPN gateway and, once the device before the stamp is known, the connection to it. The key that both ends share is in
 // no template: whoever may see deployments would see it. It is set by a command, which is printed after provisioning.
 
+import { Tags } from '../types.bicep'
+
 @description('Azure region.')
 param location string
 
 @description('Tags of every resource.')
-param tags object
+param tags Tags
 
 @minLength(2)
 @maxLength(64)

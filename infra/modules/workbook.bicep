@@ -1,16 +1,19 @@
 // A page of charts over what alerts look at: how backups go over weeks, and what the bill follows. Each chart has its query
 // in infra/queries/workbook.
 
+import { Tags } from '../types.bicep'
+
 @description('Region of the workbook.')
 param location string
 
 @description('Tags of the workbook.')
-param tags object
+param tags Tags
 
 @description('Resource id of the Log Analytics workspace.')
 param workspaceId string
 
 @sealed()
+@description('A chart, or a table.')
 type Chart = {
   title: string
   query: string
@@ -21,6 +24,7 @@ type Chart = {
 }
 
 @sealed()
+@description('Charts that answer one question.')
 type Section = {
   title: string
 
@@ -158,13 +162,37 @@ var timeRange = {
   }
 }
 
-func headline(section Section) object => {
+@description('Text on the page, as workbooks have it.')
+type Text = {
+  type: int
+  name: string
+  content: { json: string }
+}
+
+@description('A chart on the page, as workbooks have it.')
+type Item = {
+  type: int
+  name: string
+  customWidth: string
+  content: {
+    version: string
+    query: string
+    title: string
+    size: int
+    timeContextFromParameter: string
+    queryType: int
+    resourceType: string
+    visualization: string
+  }
+}
+
+func headline(section Section) Text => {
   type: 1
   name: section.title
   content: { json: '## ${section.title}\n${section.text}' }
 }
 
-func item(chart Chart) object => {
+func item(chart Chart) Item => {
   type: 3
   name: chart.title
   customWidth: chart.?wide ?? false ? '100' : '50'

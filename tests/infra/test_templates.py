@@ -21,16 +21,6 @@ NO_ERROR = {
     "no-module-name": "asks for modules without names, and then no snapshot knows what one hands to another",
     "use-description-vars": "a variable is named after what it holds, and says more only where that is not enough",
     "use-description-type-properties": "the same; what the settings mean is in the README's table",
-    **dict.fromkeys(
-        (
-            "use-description-outputs",
-            "use-description-types",
-            "use-resource-id-functions",
-            "use-user-defined-types",
-            "what-if-short-circuiting",
-        ),
-        "not yet",
-    ),
 }
 
 
