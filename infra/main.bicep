@@ -214,6 +214,7 @@ module network 'modules/network.bicep' = if (hasNetwork) {
     location: location
     tags: tags
     name: names.network
+    endpoints: isPrivate
     endpointSubnetName: names.endpointSubnet
     addresses: addresses
     gateway: chosen.gateway

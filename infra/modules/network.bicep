@@ -20,6 +20,9 @@ param name string
 @description('Name of the subnet for private endpoints.')
 param endpointSubnetName string
 
+@description('Whether there are private endpoints.')
+param endpoints bool
+
 @description('How it is laid out, and what it is connected to.')
 param addresses NetworkAddresses
 
@@ -55,7 +58,7 @@ resource appRules 'Microsoft.Network/networkSecurityGroups@2025-01-01' = {
   }
 }
 
-resource endpointRules 'Microsoft.Network/networkSecurityGroups@2025-01-01' = {
+resource endpointRules 'Microsoft.Network/networkSecurityGroups@2025-01-01' = if (endpoints) {
   name: 'nsg-${name}-endpoints'
   location: location
   tags: tags
@@ -193,7 +196,7 @@ resource vnet 'Microsoft.Network/virtualNetworks@2025-01-01' = {
     ]
   }
 
-  resource endpointSubnet 'subnets' = {
+  resource endpointSubnet 'subnets' = if (endpoints) {
     name: endpointSubnetName
     properties: {
       addressPrefix: cidrSubnet(addresses.space, 27, 5)
