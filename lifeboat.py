@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -598,6 +599,54 @@ def status(
         telling.status(health)
     _answer(health.to_json(), as_json)
     return health.exit_code
+
+
+@app.command()
+def cost(
+    shape: Annotated[str, typer.Option("--shape", help="The way to deploy: plain, private-network, ...")] = "plain",
+    share_size: Annotated[str, typer.Option("--share-size", help="Bytes of the share.", metavar="SIZE")] = "500G",
+    files: Annotated[str, typer.Option("--files", help="Files of the share.", metavar="COUNT")] = "2M",
+    changed: Annotated[
+        str, typer.Option("--changed", help="Part of the share that changes a day.", metavar="PERCENT")
+    ] = "1%",
+    share_ratio: Annotated[float, typer.Option("--share-ratio", help="Bytes stored for each byte of the share.")] = 0.5,
+    databases_size: Annotated[
+        str, typer.Option("--databases-size", help="Bytes of all databases together.", metavar="SIZE")
+    ] = "20G",
+    databases_changed: Annotated[
+        str, typer.Option("--databases-changed", help="Part of the databases that changes a day.", metavar="PERCENT")
+    ] = "5%",
+    databases_ratio: Annotated[
+        float, typer.Option("--databases-ratio", help="Bytes stored for each byte of a database.")
+    ] = 0.3,
+    redundancy: Annotated[
+        str | None, typer.Option("--redundancy", help="Of the vault: LRS, ZRS, GRS, ...; by default the shape's.")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", help="JSON file with prices of your own.", metavar="FILE")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Estimate what a month costs in Azure, for a share and a retention like yours."""
+    from shared.cost.command import Asked
+    from shared.cost.command import cost as work_out
+
+    asked = Asked(
+        shape=shape,
+        share_size=share_size,
+        files=files,
+        changed=changed,
+        share_ratio=share_ratio,
+        databases_size=databases_size,
+        databases_changed=databases_changed,
+        databases_ratio=databases_ratio,
+        redundancy=redundancy,
+        prices=prices,
+    )
+    worked_out = work_out(asked, os.environ)
+    if not as_json:
+        telling.cost(worked_out)
+    return _answer(worked_out.as_json(), as_json)
 
 
 @app.command()

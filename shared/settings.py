@@ -292,7 +292,7 @@ class Settings:
             databases=self.database_names(),
             mode=mode,
             own_log_chain=self.own_log_chain(),
-            full_every_seconds=self._duration("SQL_FULL_EVERY", "7d"),
+            full_every_seconds=self.full_every_seconds(),
             statement_limit_seconds=self.statement_limit_seconds(),
             compression=self._boolean("SQL_COMPRESSION", mode == "url"),
         )
@@ -301,6 +301,10 @@ class Settings:
         """What is to be backed up of the server, for who asks nothing of it; each name once."""
         names = self._list("SQL_DATABASES") or ("appservice_hosting", "appservice_metering", "master")
         return tuple(dict.fromkeys(names))
+
+    def full_every_seconds(self) -> int:
+        """With an own log chain: how long differentials follow a full backup."""
+        return self._duration("SQL_FULL_EVERY", "7d")
 
     def statement_limit_seconds(self) -> int:
         limit = self._duration("SQL_STATEMENT_LIMIT", "8h")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shared.terminal import bytes_text, console, duration_text, message, result
 
 if TYPE_CHECKING:
+    from shared.cost.command import Cost
     from shared.keeping.protecting import Protected
     from shared.keeping.pruning import Pruned
     from shared.keeping.undeleting import Undeleted
@@ -358,6 +359,32 @@ def secrets(component: Json) -> None:
 def _backup_text(backup: Json) -> str:
     kind = f"{'COPY_ONLY ' if backup['copy_only'] else ''}{backup['kind']}"
     return f"{kind} of {backup['finished'][:19]}Z, {bytes_text(backup['stored']['bytes_stored'])}, verified"
+
+
+def cost(worked_out: Cost) -> None:
+    """What costs most first, and all that was assumed."""
+    told, prices = worked_out.estimate, worked_out.prices
+    _table(
+        ("a month", "for", "how much", "of what", "why"),
+        [
+            (
+                f"{each.cost:,.2f}",
+                each.item,
+                f"{each.amount:,.0f}" if each.amount >= 10 else f"{each.amount:.2g}",
+                each.unit if each.per == 1 else "operations",
+                each.why,
+            )
+            for each in sorted(told.items, key=lambda each: -each.cost)
+        ],
+    )
+    result(
+        f"{told.month:,.2f} {prices.currency} a month: shape {worked_out.shape}, {worked_out.redundancy}, "
+        f"{bytes_text(told.stored_bytes)} in the vault. Once, to bring all of it back out of Azure: "
+        f"{told.restore_cost:,.2f}"
+    )
+    result(f"List prices of {prices.date}, {prices.region}; your own by --prices. Assumed:")
+    for assumption in told.assumptions:
+        result(f"  - {assumption}")
 
 
 def reasons(reasons: list[Json]) -> None:
