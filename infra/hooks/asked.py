@@ -43,7 +43,8 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NETWORK_ID = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Network/virtualNetworks/[^/]+", re.I
 )
-_LARGEST_NETWORK, _SMALLEST_NETWORK = 8, 22
+_LARGEST_NETWORK, _SMALLEST_NETWORK, _SMALLEST_RANGE = 8, 24, 30
+_PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 def shape_of(environment: Environment) -> tuple[str, Shape | None]:
@@ -245,7 +246,7 @@ def _parameters(environment: Environment, shape: Shape) -> Iterator[Finding]:
         if space is not None and each is not None and space.overlaps(each):
             yield failed(
                 f"the stamp's {each} and our own network {space} overlap: nothing could be routed",
-                "azd env set LIFEBOAT_ADDRESS_SPACE to a /22 that nobody else uses.",
+                "azd env set LIFEBOAT_ADDRESS_SPACE to a /24 or larger that nobody else uses.",
             )
 
 
@@ -266,14 +267,10 @@ def _is_address(text: str) -> bool:
 
 
 def _is_public(text: str) -> bool:
-    """The firewall of a storage account takes public addresses, and ranges from /0 to /30."""
-    network = network_of(text) if "/" in text else network_of(text + "/32")
-    return (
-        network is not None
-        and network.network_address.is_global
-        and network.prefixlen != 31
-        and not text.endswith("/32")
-    )
+    """The firewall of a storage account takes public addresses, and ranges up to /30."""
+    network = network_of(text if "/" in text else text + "/32")
+    fits = network is not None and (network.prefixlen <= _SMALLEST_RANGE or "/" not in text)
+    return fits and network is not None and not any(network.overlaps(each) for each in _PRIVATE)
 
 
 def _is_space(text: str) -> bool:
@@ -289,7 +286,7 @@ _HELP: Mapping[str, str] = {
     "LIFEBOAT_ALERT_EMAILS": "Write e-mail addresses, separated by commas.",
     "LIFEBOAT_ALERT_WEBHOOK": "Write an address that begins with https://.",
     "LIFEBOAT_STAMP_ADDRESSES": "Write public IPv4 addresses, or ranges up to /30, separated by commas.",
-    "LIFEBOAT_ADDRESS_SPACE": "Write an IPv4 range from /8 to /22, such as 10.76.0.0/22.",
+    "LIFEBOAT_ADDRESS_SPACE": "Write an IPv4 range from /8 to /24, such as 10.76.0.0/22.",
     "LIFEBOAT_HUB_NETWORK_ID": "Write its resource id: az network vnet show -g GROUP -n NAME --query id -o tsv",
     "LIFEBOAT_STAMP_GATEWAY": "Write the public IPv4 address of the VPN device before the stamp.",
     "LIFEBOAT_STAMP_RANGES": "Write IPv4 ranges, such as 10.20.0.0/16, separated by commas.",

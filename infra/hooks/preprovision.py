@@ -315,7 +315,7 @@ class Checks:
             if space is not None and other is not None and space.overlaps(other):
                 yield failed(
                     f"our network {space} overlaps with {text} of the hub: they cannot be peered",
-                    "azd env set LIFEBOAT_ADDRESS_SPACE, to a /22 that nobody else uses.",
+                    "azd env set LIFEBOAT_ADDRESS_SPACE, to a /24 or larger that nobody else uses.",
                 )
         ours = self.environment.get("LIFEBOAT_VIRTUAL_NETWORK_ID").lower()
         peered = {

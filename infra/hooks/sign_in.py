@@ -37,7 +37,8 @@ NAME = "lifeboat-backup-app"
 def register(environment: Environment, cli: AzureCli, shape: Shape) -> list[Finding]:
     """Before the deployment, which takes its client id; the one that was made or named before is kept."""
     if not shape.has("dashboard") or not environment.flag("LIFEBOAT_DASHBOARD", True):
-        environment.set(VARIABLE, "")
+        if environment.get(VARIABLE):
+            environment.set(VARIABLE, "")
         return [passed("the dashboard answers nobody: status is told by the API and the command line")]
     client = environment.get(VARIABLE)
     try:
