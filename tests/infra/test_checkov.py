@@ -110,9 +110,6 @@ SKIPS = (
         "whatever servers there are know the names of the stamp, and stand before it, not in this network",
         tuple(shape for shape in SHAPES if shape != "smallest"),
     ),
-    Skip(
-        ("CKV_AZURE_182",), (NETWORK,), "how many servers there are is the site's; the example has one", ("everything",)
-    ),
 )
 INSECURE: dict[str, Any] = {
     "type": STORAGE,

@@ -13,10 +13,6 @@ import pytest
 
 from tests.infra.bicep import INFRA, ROOT, SHAPES, build, evaluate, run
 
-NOT_BY_AZD = {"thresholds": "when alerts fire is edited in main.bicep, and seen in review"}
-"""Parameters of main.bicep that no environment variable stands for."""
-
-
 # --- the files ---
 
 
@@ -57,7 +53,7 @@ def test_what_a_shape_would_deploy_is_what_was_reviewed(shape: str) -> None:
 
 def test_azd_hands_on_every_parameter_of_main_that_an_operator_sets() -> None:
     parameters = compiled()["parameters"]
-    assert parameters_of_azd().keys() == parameters.keys() - NOT_BY_AZD
+    assert parameters_of_azd().keys() == parameters.keys()
     assert {name for name, parameter in parameters.items() if needed(parameter)} == {"environmentName", "location"}
 
 
