@@ -240,6 +240,7 @@ def _parameters(environment: Environment, shape: Shape) -> Iterator[Finding]:
             "LIFEBOAT_HUB_NETWORK_ID is set, and this shape has no virtual network that could be peered",
             "Choose another shape, or take it away: azd env set LIFEBOAT_HUB_NETWORK_ID ''",
         )
+    yield from _thresholds(environment.get("LIFEBOAT_THRESHOLDS"))
     space = network_of(environment.get("LIFEBOAT_ADDRESS_SPACE", "10.76.0.0/22"))
     ranges = [network_of(each.strip()) for each in environment.get("LIFEBOAT_STAMP_RANGES").split(",")]
     for each in ranges:
@@ -248,6 +249,28 @@ def _parameters(environment: Environment, shape: Shape) -> Iterator[Finding]:
                 f"the stamp's {each} and our own network {space} overlap: nothing could be routed",
                 "azd env set LIFEBOAT_ADDRESS_SPACE to a /24 or larger that nobody else uses.",
             )
+
+
+def _thresholds(text: str) -> Iterator[Finding]:
+    """All of them, or nothing: azd hands the object over whole."""
+    known = templates.thresholds()
+    try:
+        given = json.loads(text) if text else dict.fromkeys(known)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        yield failed(
+            f"LIFEBOAT_THRESHOLDS is {text[:60]!r}", "Write all of them as one JSON object: docs/deploying.md."
+        )
+        return
+    wrong = [f"lacks {', '.join(sorted(known.keys() - given.keys()))}"] if known.keys() - given.keys() else []
+    wrong += [f"has {name}, which is none" for name in given if name not in known]
+    for name, value in given.items():
+        least, most = known.get(name, (0, 0))
+        if text and name in known and not (type(value) is int and least <= value <= most):
+            wrong.append(f"{name} is {value}, and has to be a whole number from {least} to {most}")
+    for each in wrong:
+        yield failed(f"LIFEBOAT_THRESHOLDS: {each}", "docs/deploying.md has an example.")
 
 
 def network_of(text: str) -> ipaddress.IPv4Network | None:

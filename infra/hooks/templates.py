@@ -75,6 +75,14 @@ def shapes() -> Mapping[str, Shape]:
 
 
 @cache
+def thresholds() -> Mapping[str, tuple[int, int]]:
+    """Those of alerts, with the least and the most of each."""
+    found = re.search(r"^type Thresholds = \{\n(.*?)^\}", _text("types.bicep"), re.MULTILINE | re.DOTALL)
+    ranges = re.findall(r"@minValue\((\d+)\)\s+@maxValue\((\d+)\)\s+(\w+): int", found[1] if found else "")
+    return {name: (int(least), int(most)) for least, most, name in ranges}
+
+
+@cache
 def python_version() -> str:
     found = re.search(r"name: 'python'\s+version: '([\d.]+)'", _text("modules/functionApp.bicep"))
     return found[1] if found else ""

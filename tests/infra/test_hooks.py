@@ -20,7 +20,10 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from infra.hooks import templates
+from infra.hooks.asked import SWITCHES
 from infra.hooks.names import Names
+from infra.hooks.next_steps import FILES
+from infra.hooks.on_the_stamp import GRANTS_DRILL, GRANTS_RESTORE
 from infra.hooks.preprovision import PROVIDERS
 from shared import settings as product
 from shared.databases.grants import MSDB_TABLES
@@ -52,6 +55,7 @@ ASKED = {
     "LIFEBOAT_ALERT_EMAILS": "backup@contoso.example, night@contoso.example",
     "LIFEBOAT_RESTORERS_GROUP_ID": GROUP,
 }
+THRESHOLDS = {name: least for name, (least, _) in templates.thresholds().items()}
 REGIONS = ["westeurope", "northeurope"]
 AZURE: Mapping[str, Any] = {
     "account show": {"id": SUBSCRIPTION, "tenantId": TENANT, "name": "Contoso", "user": {"name": "op@contoso.example"}},
@@ -328,6 +332,10 @@ def test_a_hub_that_cannot_be_peered_is_told_first(
         ({"LIFEBOAT_VAULT_SKU": "Premium_LRS"}, ["Standard_LRS"]),
         ({"LIFEBOAT_ALERT_EMAILS": "backup"}, ["e-mail addresses"]),
         ({"LIFEBOAT_ALERT_WEBHOOK": "http://alerts"}, ["https://"]),
+        ({"LIFEBOAT_THRESHOLDS": "6"}, ["as one JSON object"]),
+        ({"LIFEBOAT_THRESHOLDS": '{"expiryDays": 30}'}, ["lacks", "watchdogSilentHours"]),
+        ({"LIFEBOAT_THRESHOLDS": json.dumps(THRESHOLDS | {"expiryDay": 30})}, ["expiryDay"]),
+        ({"LIFEBOAT_THRESHOLDS": json.dumps(THRESHOLDS | {"growthRatio": 1})}, ["growthRatio is 1", "from 2 to 1000"]),
         ({"LIFEBOAT_STAMP_ADDRESSES": "10.20.0.4"}, ["public IPv4 addresses"]),
         ({"LIFEBOAT_STAMP_ADDRESSES": "203.0.113.8,203.0.113.8/31"}, ["has '203.0.113.8/31'"]),
         ({"LIFEBOAT_ADDRESS_SPACE": "10.76.0.0/25"}, ["from /8 to /24"]),
@@ -735,9 +743,33 @@ def test_settings_that_can_be_deployed_are_settings() -> None:
     assert templates.settings()["SQL_MODE"] == ("url", "disk", "adopt")
 
 
+def test_thresholds_are_read_with_their_ranges() -> None:
+    main = (ROOT / "infra" / "main.bicep").read_text("utf-8")
+    defaults = re.search(r"^param thresholds Thresholds = \{\n(.*?)^\}", main, re.MULTILINE | re.DOTALL)
+    assert defaults
+    values = {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", defaults[1])}
+    assert values.keys() == templates.thresholds().keys()
+    assert all(least <= values[name] <= most for name, (least, most) in templates.thresholds().items())
+
+
 def test_every_output_is_what_a_hook_reads_or_azd_needs() -> None:
     made = set(snapshot("plain").outputs)
     assert templates.outputs() == made
     assert {"LIFEBOAT_BACKUP_APP", "LIFEBOAT_KEY_VAULT_NAME"} <= made
     sources = "\n".join(each.read_text("utf-8") for each in (ROOT / "infra" / "hooks").glob("*.py"))
     assert {name for name in made if name not in sources} <= {"LIFEBOAT_KEY_VAULT_URL", "LIFEBOAT_SQL_MODE"}
+
+
+# --- what the page says ---
+
+
+def test_the_page_has_every_variable_every_shape_every_hook_and_every_file() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text("utf-8")
+    cells = re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE)
+    told = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    variables = templates.parameters() - {"LIFEBOAT_SETTINGS"} | {"AZURE_SUBSCRIPTION_ID", *SWITCHES}
+    assert told == {*variables, *SHAPES, *AZURE_YAML["hooks"], *FILES} - {
+        GRANTS_RESTORE,
+        GRANTS_DRILL,  # named with the first
+    }
+    assert all(f"`{name}`" in page for name in (GRANTS_RESTORE, GRANTS_DRILL))
