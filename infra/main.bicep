@@ -479,6 +479,3 @@ output LIFEBOAT_OUTBOUND_ADDRESS string = hasNetwork ? network!.outputs.outbound
 
 @description('Address of the VPN gateway. Empty: there is none.')
 output LIFEBOAT_GATEWAY_ADDRESS string = hasNetwork ? network!.outputs.gatewayAddress : ''
-
-@description('How databases are backed up: url, disk or adopt.')
-output LIFEBOAT_SQL_MODE string = values.?SQL_MODE ?? 'url'

@@ -757,7 +757,7 @@ def test_every_output_is_what_a_hook_reads_or_azd_needs() -> None:
     assert templates.outputs() == made
     assert {"LIFEBOAT_BACKUP_APP", "LIFEBOAT_KEY_VAULT_NAME"} <= made
     sources = "\n".join(each.read_text("utf-8") for each in (ROOT / "infra" / "hooks").glob("*.py"))
-    assert {name for name in made if name not in sources} <= {"LIFEBOAT_KEY_VAULT_URL", "LIFEBOAT_SQL_MODE"}
+    assert {name for name in made if name not in sources} <= {"LIFEBOAT_KEY_VAULT_URL"}
 
 
 # --- what the page says ---
