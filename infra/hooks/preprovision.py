@@ -221,6 +221,13 @@ class Checks:
                 f"the region {self.location} has no storage of kind {wanted} for the vault",
                 f"azd env set LIFEBOAT_VAULT_SKU, to one of: {', '.join(map(str, others))}",
             )
+        zones = [shape["landingSku"]] if shape.has("landing") else []
+        zones += ["Standard_ZRS"] if shape.has("gateway") else []  # it is spread over zones as well
+        if skus and not offered.issuperset(zones):
+            yield failed(
+                f"the region {self.location} has no zones, over which this shape spreads landing and gateway",
+                "Choose another region (azd env set AZURE_LOCATION), or another shape (azd env set LIFEBOAT_SHAPE).",
+            )
 
     def _names(self, _: Shape) -> Iterator[Finding]:
         if self.names is None:

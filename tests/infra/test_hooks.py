@@ -275,6 +275,15 @@ def test_what_azure_would_refuse_is_told_first(azure: AzureTools, command: str, 
     _refuses(azure, *said)
 
 
+def test_a_region_without_zones_has_no_place_for_everything(azure: AzureTools) -> None:
+    azure.environment["LIFEBOAT_SHAPE"] = "everything"
+    azure.environment["LIFEBOAT_VAULT_SKU"] = "Standard_LRS"
+    azure.answers["storage sku list"] = [
+        {"name": "Standard_LRS", "kind": "StorageV2", "locations": [each], "restrictions": []} for each in REGIONS
+    ]
+    _refuses(azure, "has no zones", "AZURE_LOCATION")
+
+
 def test_a_provider_that_nobody_here_may_register_is_told_first(azure: AzureTools) -> None:
     azure.answers["provider list"] = []
     azure.answers["provider register"] = refused("(AuthorizationFailed) The client does not have authorization")
