@@ -143,7 +143,7 @@ resource vnet 'Microsoft.Network/virtualNetworks@2025-01-01' = {
     }
   }
 
-  // Of this size an app can grow to as many instances as it is allowed; the keeper has one.
+  // Of this size an app can grow to as many instances as it is allowed; the keeper's timers need a few at most.
   resource backupSubnet 'subnets' = {
     name: 'backup-app'
     properties: {
@@ -219,6 +219,7 @@ resource vnet 'Microsoft.Network/virtualNetworks@2025-01-01' = {
       defaultOutboundAccess: false
     }
     dependsOn: [
+      keeperSubnet // there may be no endpointSubnet, and then nothing is waited for by way of it
       endpointSubnet
     ]
   }
@@ -240,7 +241,9 @@ resource toHub 'Microsoft.Network/virtualNetworks/virtualNetworkPeerings@2025-01
     useRemoteGateways: addresses.useHubGateway
   }
   dependsOn: [
+    vnet::keeperSubnet
     vnet::endpointSubnet
+    vnet::gatewaySubnet
   ]
 }
 

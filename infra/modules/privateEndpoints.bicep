@@ -75,6 +75,9 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
   }
 ]
 
+// One after the other: a storage account takes one connection at a time, and refuses the others
+// (StorageAccountOperationInProgress).
+@batchSize(1)
 resource endpoints 'Microsoft.Network/privateEndpoints@2025-01-01' = [
   for target in targets: {
     name: 'pep-lifeboat-${target.name}'
