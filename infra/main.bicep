@@ -27,8 +27,9 @@ param resourceToken string = ''
 @description('The way to deploy.')
 param shape ShapeName = 'plain'
 
-@description('Redundancy of the vault. Null: as the shape has it. A region without zones has no ZRS.')
-param vaultSku StorageSku?
+// Not a nullable one: azd forgets that it is, where the type has a name, and asks for a value.
+@description('Redundancy of the vault. Empty: as the shape has it. A region without zones has no ZRS.')
+param vaultSku StorageSku | '' = ''
 
 @description('Settings of Lifeboat: share, SQL Server, retention, schedules. They go before those of the shape.')
 param settings Settings = {}
@@ -165,7 +166,7 @@ module vault 'modules/vault.bicep' = {
     location: location
     tags: tags
     name: names.vault
-    sku: vaultSku ?? chosen.vaultSku
+    sku: vaultSku == '' ? chosen.vaultSku : vaultSku
     immutability: chosen.immutability
     defaultPolicyDays: 7
     policyIsLocked: policyIsLocked
@@ -369,7 +370,7 @@ module keeperApp 'modules/functionApp.bicep' = {
     hostEndpoints: keeperHost.outputs.endpoints
     codeContainerUrl: keeperHost.outputs.codeContainerUrl
     instanceMemoryMB: 2048
-    maximumInstances: 1
+    maximumInstances: 40 // the least that every region takes; a timer runs on one of them at a time
     alwaysReady: false
     subnetId: hasNetwork ? network!.outputs.keeperSubnetId : ''
     publicAccess: isPrivate ? 'none' : 'deployment' // nobody calls it

@@ -34,9 +34,9 @@ param codeContainerUrl string
 @description('Memory of an instance.')
 param instanceMemoryMB 512 | 2048 | 4096
 
-@minValue(1)
+@minValue(40)
 @maxValue(1000)
-@description('Instances at most.')
+@description('Instances at most, of each group of functions.')
 param maximumInstances int
 
 @description('One instance for Durable Functions is kept running.')
@@ -109,10 +109,10 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         alwaysReady: alwaysReady ? [{ name: 'durable', instanceCount: 1 }] : []
       }
     }
+    // Nothing about FTP here: Flex Consumption has none, and refuses the setting (extended code 51021).
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
       ipSecurityRestrictionsDefaultAction: publicAccess == 'app' ? 'Allow' : 'Deny'
       scmIpSecurityRestrictionsDefaultAction: publicAccess == 'none' ? 'Deny' : 'Allow'
@@ -149,6 +149,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   // Code comes by Entra ID alone: no user name and password of the site is good for anything.
   resource ftpPassword 'basicPublishingCredentialsPolicies' = {
     name: 'ftp'
+    #disable-next-line BCP187 // its type has none, and without it Azure refuses it (Azure/bicep-types-az#1571)
+    location: location
     properties: {
       allow: false
     }
@@ -156,6 +158,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
 
   resource deploymentPassword 'basicPublishingCredentialsPolicies' = {
     name: 'scm'
+    #disable-next-line BCP187 // its type has none, and without it Azure refuses it (Azure/bicep-types-az#1571)
+    location: location
     properties: {
       allow: false
     }

@@ -32,7 +32,8 @@ resource address 'Microsoft.Network/publicIPAddresses@2025-01-01' = {
   sku: {
     name: 'Standard'
   }
-  zones: ['1', '2', '3'] // the gateway's kind is spread over zones
+  // The gateway's kind is spread over zones; where a region has none it wants an address without.
+  zones: pickZones('Microsoft.Network', 'publicIPAddresses', location, 3)
   properties: {
     publicIPAllocationMethod: 'Static'
     publicIPAddressVersion: 'IPv4'

@@ -99,6 +99,7 @@ SKIPS = (
     # What Flex Consumption does itself, or is not for.
     Skip(("CKV_AZURE_212",), APPS, "Flex Consumption starts what is needed; a timer needs no second instance"),
     Skip(("CKV_AZURE_213",), APPS, "not offered for Flex Consumption; the watchdog's alert says that an app is silent"),
+    Skip(("CKV_AZURE_78",), APPS, "Flex Consumption has no FTP, and refuses a site that says anything about it"),
     Skip(("CKV_AZURE_17",), APPS, "callers have a function key or sign in by Entra ID; nobody has a certificate"),
     # Taken for something else.
     Skip(ABOUT_A_SITE, LISTS_OF_SETTINGS, "a list of settings, taken for the site: what is asked for stands there"),
