@@ -35,7 +35,8 @@ var group = resourceGroup().name
 var columns = '"[].{when: eventTimestamp, who: caller, what: operationName.value, where: resourceId, status: status.value}" -o table'
 var log = 'az monitor activity-log list -g ${group} --offset 2d --query ${columns}'
 var wholeLog = 'az monitor activity-log list --offset 2d --query ${columns}'
-var ours = 'After azd provision, or a change that you have made, it is yours. Else see who it was, and put it back by azd provision'
+// Without --no-state azd deploys nothing while its templates and parameters are those of the last time.
+var ours = 'After azd provision, or a change that you have made, it is yours. Else see who it was, and put it back by azd provision --no-state'
 
 var rules Rule[] = [
   {

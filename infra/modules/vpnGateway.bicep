@@ -32,8 +32,7 @@ resource address 'Microsoft.Network/publicIPAddresses@2025-01-01' = {
   sku: {
     name: 'Standard'
   }
-  // The gateway's kind is spread over zones; where a region has none it wants an address without.
-  zones: pickZones('Microsoft.Network', 'publicIPAddresses', location, 3)
+  zones: ['1', '2', '3'] // the gateway's kind is spread over zones
   properties: {
     publicIPAllocationMethod: 'Static'
     publicIPAddressVersion: 'IPv4'
