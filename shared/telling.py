@@ -371,7 +371,7 @@ def cost(worked_out: Cost) -> None:
                 f"{each.cost:,.2f}",
                 each.item,
                 f"{each.amount:,.0f}" if each.amount >= 10 else f"{each.amount:.2g}",
-                each.unit if each.per == 1 else "operations",
+                each.unit,
                 each.why,
             )
             for each in sorted(told.items, key=lambda each: -each.cost)
@@ -379,7 +379,7 @@ def cost(worked_out: Cost) -> None:
     )
     result(
         f"{told.month:,.2f} {prices.currency} a month: shape {worked_out.shape}, {worked_out.redundancy}, "
-        f"{bytes_text(told.stored_bytes)} in the vault. Once, to bring all of it back out of Azure: "
+        f"{bytes_text(told.stored_bytes)} in the vault. Once, to bring a point back out of Azure: "
         f"{told.restore_cost:,.2f}"
     )
     result(f"List prices of {prices.date}, {prices.region}; your own by --prices. Assumed:")

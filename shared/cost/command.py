@@ -46,7 +46,7 @@ class Cost:
     estimate: Estimate
 
     def as_json(self) -> dict[str, Any]:
-        """Amounts of money in ``currency``."""
+        """Money in ``currency``, not rounded: ``month`` is the sum of ``cost``, each of which is ``amount * price``."""
         return {
             "status": "ok",
             "reasons": [],
@@ -55,17 +55,18 @@ class Cost:
             "currency": self.prices.currency,
             "region": self.prices.region,
             "prices_date": self.prices.date,
-            "month": round(self.estimate.month, 2),
-            "restore_once": round(self.estimate.restore_cost, 2),
+            "month": self.estimate.month,
+            "restore_once": self.estimate.restore_cost,
             "stored_bytes": round(self.estimate.stored_bytes),
             "items": [
                 {
                     "item": each.item,
-                    "amount": round(each.amount, 3),
+                    "amount": each.amount,
                     "unit": each.unit,
                     "price": each.price,
-                    "cost": round(each.cost, 4),
+                    "cost": each.cost,
                     "why": each.why,
+                    "source": each.source,
                 }
                 for each in self.estimate.items
             ],
@@ -86,9 +87,14 @@ def cost(asked: Asked, environment: Mapping[str, str]) -> Cost:
         {PREFIX + name: value for name, value in shape.settings.items()}
         | {name: value for name, value in environment.items() if value}
     )
-    disk = settings.sql_mode() == "disk"
-    own = settings.own_log_chain()
-    ways = Ways(settings.keeping(), disk, own, settings.full_every_seconds(), settings.verify_within_seconds())
+    ways = Ways(
+        keeping=settings.keeping(),
+        sql_mode=settings.sql_mode(),
+        own_log_chain=settings.own_log_chain(),
+        full_every_seconds=settings.full_every_seconds(),
+        drills_databases=bool(settings.sql_server_name("DRILL_SQL")),
+        verify_within_seconds=settings.verify_within_seconds(),
+    )
     site = Site(
         share_bytes=_size("--share-size", asked.share_size),
         files=round(_count("--files", asked.files)),

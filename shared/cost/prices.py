@@ -1,7 +1,6 @@
 """List prices, in one place with their date; an operator who has others puts them into a file.
 
-They are written down from Microsoft's public price pages as they are known, not fetched: no command of Lifeboat asks
-anybody but the services that it works with.
+They are written down, not fetched: no command of Lifeboat asks anybody but the services that it works with.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ LARGEST_FILE_BYTES = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Price:
     unit: str
-    """What one of it is: ``GiB and month``, ``10,000``, ``hour`` and the like."""
+    """What one of it is: ``GiB and month``, ``10,000 operations``, ``hour`` and the like."""
     amount: float
-    """In the currency of the list."""
+    """In the currency of the list; of a ``..._free`` one, how much of it costs nothing each month."""
+    source: str
+    """Service and meter, as Azure's Retail Prices API and a bill name them; or the page, where it is from memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class PriceList:
     currency: str
     region: str
     date: str
-    """ISO 8601: the day on which they were written down."""
+    """ISO 8601: the day on which they were in force."""
     prices: Mapping[str, Price]
 
     def __getitem__(self, name: str) -> Price:
@@ -38,52 +39,70 @@ class PriceList:
 
 
 _LRS, _ZRS, _GRS, _RAGRS, _GZRS, _RAGZRS = "LRS", "ZRS", "GRS", "RAGRS", "GZRS", "RAGZRS"
-_HOT = {_LRS: 0.0196, _ZRS: 0.0245, _GRS: 0.0432, _RAGRS: 0.054, _GZRS: 0.0441, _RAGZRS: 0.0551}
-_COOL = {_LRS: 0.01, _ZRS: 0.0125, _GRS: 0.02, _RAGRS: 0.025, _GZRS: 0.0225, _RAGZRS: 0.0281}
-_WRITES = {_LRS: 0.054, _ZRS: 0.0675, _GRS: 0.108, _RAGRS: 0.108, _GZRS: 0.1215, _RAGZRS: 0.1215}
+_HOT = {_LRS: 0.0196, _ZRS: 0.024, _GRS: 0.0392, _RAGRS: 0.049, _GZRS: 0.046, _RAGZRS: 0.0575}
+_COOL = {_LRS: 0.01, _ZRS: 0.0131, _GRS: 0.02, _RAGRS: 0.025, _GZRS: 0.0231, _RAGZRS: 0.028875}
+_WRITES = {_LRS: 0.054, _ZRS: 0.0675, _GRS: 0.108, _RAGRS: 0.108, _GZRS: 0.1175, _RAGZRS: 0.1175}
+_LISTS = {_LRS: 0.054, _ZRS: 0.0675, _GRS: 0.108, _RAGRS: 0.108, _GZRS: 0.1175, _RAGZRS: 0.06786}
 REDUNDANCIES = tuple(_HOT)
+ACROSS_REGIONS = (_GRS, _RAGRS, _GZRS, _RAGZRS)
+
+_BLOBS = "General Block Blob v2"
+_FLEX = "Functions, Flex Consumption"
+_MEMORY = "page {!r}, from memory"
+_PRIVATE_LINK = _MEMORY.format("Azure Private Link pricing")
+_BANDWIDTH = _MEMORY.format("Bandwidth pricing")
+_NAT = _MEMORY.format("Azure NAT Gateway pricing")
 
 LIST = PriceList(
     currency="USD",
     region="West Europe",
-    date="2026-11-26",
+    date="2026-08-15",
     prices={
-        # Azure Blob Storage, block blobs, pay as you go, first 50 TB
-        **{f"hot-{kind}": Price("GiB and month", amount) for kind, amount in _HOT.items()},
-        **{f"cool-{kind}": Price("GiB and month", amount) for kind, amount in _COOL.items()},
-        **{f"writes-{kind}": Price("10,000", amount) for kind, amount in _WRITES.items()},
-        "lists": Price("10,000", 0.054),
-        "reads": Price("10,000", 0.0043),
-        "cool-writes": Price("10,000", 0.1),
-        "cool-reading": Price("GiB", 0.01),
-        # Azure Functions, Flex Consumption; the free grants are each subscription's, once a month
-        "execution": Price("GB-second", 0.000026),
-        "execution-free": Price("GB-seconds a month, free", 100_000),
-        "always-ready-execution": Price("GB-second", 0.000016),
-        "always-ready-baseline": Price("GB-second", 0.000004),
-        # Key Vault, standard
-        "secret-operations": Price("10,000", 0.03),
-        # Azure Monitor: analytics logs, pay as you go; alerts
-        "log-ingestion": Price("GiB", 2.99),
-        "log-ingestion-free": Price("GiB a month, free", 5),
-        "log-retention": Price("GiB and month beyond 31 days", 0.13),
-        "log-alert": Price("rule and month, every 15 minutes", 0.5),
-        "metric-alert": Price("series and month", 0.1),
-        # Network
-        "public-address": Price("hour", 0.005),
-        "nat-gateway": Price("hour", 0.045),
-        "nat-traffic": Price("GiB", 0.045),
-        "private-endpoint": Price("hour", 0.01),
-        "private-endpoint-traffic": Price("GiB", 0.01),
-        "private-zone": Price("zone and month", 0.5),
-        "vpn-gateway": Price("hour", 0.19),
-        "egress": Price("GiB", 0.087),
-        "egress-free": Price("GiB a month, free", 100),
+        **{f"hot-{kind}": Price("GiB and month", price, f"{_BLOBS}: Hot Data Stored") for kind, price in _HOT.items()},
+        **{
+            f"cool-{kind}": Price("GiB and month", price, f"{_BLOBS}: Cool Data Stored")
+            for kind, price in _COOL.items()
+        },
+        **{
+            f"writes-{kind}": Price("10,000 operations", price, f"{_BLOBS}: Hot Write Operations")
+            for kind, price in _WRITES.items()
+        },
+        **{
+            f"lists-{kind}": Price("10,000 operations", price, f"{_BLOBS}: List and Create Container Operations")
+            for kind, price in _LISTS.items()
+        },
+        "reads": Price("10,000 operations", 0.0043, f"{_BLOBS}: Hot Read Operations"),
+        "other-operations": Price("10,000 operations", 0.0043, f"{_BLOBS}: All Other Operations"),
+        "cool-reading": Price("GiB", 0.01, f"{_BLOBS}: Cool Data Retrieval"),
+        "geo-replication": Price("GiB", 0.02, "Storage Bandwidth: Geo-Replication v2 Data Transfer"),
+        "execution": Price("GB-second", 0.000026, f"{_FLEX}: On Demand Execution Time"),
+        "execution-free": Price("GB-second", 100_000, f"{_FLEX}: On Demand Execution Time"),
+        "executions": Price("million executions", 0.4, f"{_FLEX}: Total Executions"),
+        "executions-free": Price("million executions", 0.25, f"{_FLEX}: On Demand Total Executions"),
+        "always-ready-execution": Price("GB-second", 0.000016, f"{_FLEX}: Always Ready Execution Time"),
+        "always-ready-baseline": Price("GB-second", 0.000004, f"{_FLEX}: Always Ready Baseline"),
+        "secret-operations": Price("10,000 operations", 0.03, "Key Vault: Operations"),
+        "log-ingestion": Price("GiB", 2.99, "Log Analytics: Analytics Logs Data Ingestion"),
+        "log-ingestion-free": Price("GiB", 5, "Log Analytics: Analytics Logs Data Ingestion"),
+        "log-retention": Price("GiB and month", 0.13, "Log Analytics: Analytics Logs Data Retention"),
+        "log-alert": Price("rule and month", 0.5, "Azure Monitor: Alerts System Log Monitored at 15 Minute Frequency"),
+        "metric-alert": Price("series and month", 0.1, "Azure Monitor: Alerts Metric Monitored"),
+        "metric-alert-free": Price("series and month", 10, "Azure Monitor: Alerts Metric Monitored"),
+        "public-address": Price("hour", 0.005, "IP Addresses: Standard IPv4 Static Public IP"),
+        "vpn-gateway": Price("hour", 0.21, "VPN Gateway: VpnGw1AZ"),
+        "nat-gateway": Price("hour", 0.045, _NAT),
+        "nat-traffic": Price("GiB", 0.045, _NAT),
+        "private-endpoint": Price("hour", 0.01, _PRIVATE_LINK),
+        "private-endpoint-traffic": Price("GiB", 0.01, _PRIVATE_LINK),
+        "private-zone": Price("zone and month", 0.5, _MEMORY.format("Azure DNS pricing")),
+        "peering-traffic": Price("GiB", 0.01, _MEMORY.format("Virtual Network pricing")),
+        "egress": Price("GiB", 0.087, _BANDWIDTH),
+        "egress-free": Price("GiB", 100, _BANDWIDTH),
     },
 )
-"""From memory of Microsoft's pages "Azure Blob Storage pricing", "Azure Functions pricing", "Key Vault pricing", "Azure
-Monitor pricing", "Virtual Network pricing", "Azure Private Link pricing", "VPN Gateway pricing", "Bandwidth pricing",
-without tax and discounts: good for the order of magnitude. Only the price of an execution was found again."""
+"""What names a meter is as Azure's Retail Prices API answered on that day (in a public copy of its answers). Without
+tax, discounts and what is cheaper by the hundred TB. What is free is each subscription's, or workspace's, once a
+month."""
 
 
 def load_prices(file: Path | None) -> PriceList:
@@ -99,6 +118,8 @@ def load_prices(file: Path | None) -> PriceList:
         raise UsageError(f"{file} is no list of prices: {error}", remedy=_FORM) from error
     if not isinstance(told, dict) or not isinstance(told.get("prices", {}), dict):
         raise UsageError(f"{file} is no list of prices: it is no object with an object 'prices'", remedy=_FORM)
+    if strange := told.keys() - {"currency", "region", "date", "prices"}:
+        raise UsageError(f"{file} is no list of prices: {min(strange)!r} is none of its names", remedy=_FORM)
     texts = {}
     for name in ("currency", "region", "date"):
         texts[name] = told.get(name, getattr(LIST, name))
@@ -111,7 +132,7 @@ def load_prices(file: Path | None) -> PriceList:
         number = isinstance(amount, int | float) and not isinstance(amount, bool)
         if not number or not math.isfinite(amount) or amount < 0:
             raise UsageError(f"{file}: the price {name!r} is {amount!r}, which is none", remedy="Write a number.")
-        prices[name] = Price(prices[name].unit, float(amount))
+        prices[name] = Price(prices[name].unit, float(amount), str(file))
     return PriceList(prices=prices, **texts)
 
 

@@ -12,6 +12,8 @@ class FixedParts:
 
     redundancy: str
     """Of the vault."""
+    landing: str | None
+    """Redundancy of the landing account. None: there is none."""
     memory_gb: float
     """Of an instance of the backup app."""
     always_ready: bool
@@ -20,6 +22,8 @@ class FixedParts:
     private_endpoints: int
     private_zones: int
     vpn_gateways: int
+    peered: bool
+    """The stamp is reached by way of a hub network."""
     log_alerts: int
     metric_alerts: int
     log_days: int
@@ -31,6 +35,7 @@ class FixedParts:
 
 _PLAIN = FixedParts(
     redundancy="ZRS",
+    landing="LRS",
     memory_gb=2,
     always_ready=False,
     nat_gateways=1,
@@ -38,6 +43,7 @@ _PLAIN = FixedParts(
     private_endpoints=0,
     private_zones=0,
     vpn_gateways=0,
+    peered=False,
     log_alerts=25,
     metric_alerts=2,
     log_days=90,
@@ -48,10 +54,11 @@ _LONG = {"PROTECT_FOR": "35d", "UNDELETE_FOR": "60d"}
 
 SHAPES: Mapping[str, FixedParts] = {
     "plain": _PLAIN,
-    "private-network": replace(_PLAIN, private_endpoints=9, private_zones=5),
+    "private-network": replace(_PLAIN, peered=True, private_endpoints=9, private_zones=5),
     "locked-immutability": replace(_PLAIN, settings=_LONG),
     "disk-log-chain": replace(
         _PLAIN,
+        landing=None,
         metric_alerts=1,
         settings={
             "SQL_MODE": "disk",
@@ -66,6 +73,7 @@ SHAPES: Mapping[str, FixedParts] = {
     "everything": replace(
         _PLAIN,
         redundancy="GZRS",
+        landing="ZRS",
         memory_gb=4,
         always_ready=True,
         public_addresses=2,
