@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from typing import Any
 
 import pytest
 
-from tests.infra.bicep import SHAPES, Resource, Snapshot, snapshot
+from tests.infra.bicep import INFRA, SHAPES, Resource, Snapshot, build, snapshot
 
 NETWORK = "Microsoft.Network/"
 SUBNET = f"{NETWORK}virtualNetworks/subnets"
@@ -48,6 +49,7 @@ def test_each_app_goes_out_by_a_subnet_of_its_own_and_by_the_one_address(shape: 
         properties = subnets[each].properties
         assert [it["properties"]["serviceName"] for it in properties["delegations"]] == ["Microsoft.App/environments"]
         assert properties["natGateway"]["id"] == nat.id
+        assert "_" not in subnets[each].name.rpartition("/")[2]  # which Flex Consumption does not take
     assert not [name for name, each in _subnets(shape).items() if each.properties["defaultOutboundAccess"]]
 
 
@@ -117,6 +119,12 @@ def test_whatever_is_private_is_reached_by_an_endpoint_under_its_usual_name(shap
     assert len(zones) == len({group for _, group in reached})
 
 
+@pytest.mark.parametrize("shape", PRIVATE)
+def test_the_rules_of_the_endpoints_subnet_hold_for_endpoints(shape: str) -> None:
+    """Azure leaves them out for private endpoints unless it is told."""
+    assert _subnets(shape)["private-endpoints"].properties["privateEndpointNetworkPolicies"] == "Enabled"
+
+
 def _zone_groups(resources: Snapshot) -> list[Resource]:
     return resources.of(f"{ENDPOINT}/privateDnsZoneGroups")
 
@@ -155,3 +163,26 @@ def test_the_gateway_leads_to_the_stamp_and_no_template_knows_its_key() -> None:
     assert "sharedKey" not in connection.properties
     (address,) = [each for each in resources.of(f"{NETWORK}publicIPAddresses") if each.name.endswith("-gateway")]
     assert gateway.properties["ipConfigurations"][0]["properties"]["publicIPAddress"]["id"] == address.id
+
+
+def test_a_network_is_changed_by_one_thing_at_a_time() -> None:
+    """Or Azure refuses the second. Whoever waits for what is not made waits for nothing."""
+    children = {
+        name: each
+        for name, each in build(INFRA / "modules" / "network.bicep")["resources"].items()
+        if each["type"].startswith(f"{NETWORK}virtualNetworks/")
+    }
+    optional = sorted(name for name, each in children.items() if "condition" in each)
+    assert len(optional) == 3
+    for absent in itertools.chain.from_iterable(itertools.combinations(optional, count) for count in range(4)):
+        there = {name: each for name, each in children.items() if name not in absent}
+        for one, other in itertools.combinations(there, 2):
+            waits = other in _waits_for(there, one) or one in _waits_for(there, other)
+            assert waits, f"{one} and {other}, without {absent}"
+
+
+def _waits_for(resources: dict[str, Any], name: str) -> set[str]:
+    found: set[str] = set()
+    for each in set(resources[name].get("dependsOn", ())) & resources.keys():
+        found |= {each} | _waits_for(resources, each)
+    return found
