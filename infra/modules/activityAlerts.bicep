@@ -28,6 +28,9 @@ type Rule = {
   @description('In the whole subscription: what is granted above the resource group holds in it.')
   everywhere: bool?
 
+  @description('Told when it begins as well: when it is done, nothing is left here that could tell of it.')
+  begun: bool?
+
   description: string
 }
 
@@ -40,6 +43,12 @@ var ours = 'After azd provision, or a change that you have made, it is yours. El
 
 var rules Rule[] = [
   {
+    name: 'group-deleted'
+    begun: true
+    operations: ['Microsoft.Resources/subscriptions/resourceGroups/delete']
+    description: 'Somebody deletes the whole resource group: apps, Key Vault, alerts, and the vault where nothing in it is locked. If it is none of you, take that identity\'s rights away at once, and lock what is still there: az lock create --name stop --lock-type CanNotDelete -g ${group}. Who it is: ${wholeLog}. What is gone comes back by azd provision, with azd env set LIFEBOAT_RECOVER_KEY_VAULT true for the Key Vault; a deleted storage account, for 14 days, in the portal under Storage accounts, Restore.'
+  }
+  {
     name: 'storage-changed'
     operations: [
       'Microsoft.Storage/storageAccounts/write'
@@ -49,6 +58,8 @@ var rules Rule[] = [
       'Microsoft.Storage/storageAccounts/blobServices/containers/write'
       'Microsoft.Storage/storageAccounts/blobServices/containers/delete'
       'Microsoft.Storage/storageAccounts/objectReplicationPolicies/write'
+      'Microsoft.Storage/storageAccounts/failover/action'
+      'Microsoft.Storage/storageAccounts/localUsers/write'
     ]
     description: 'A storage account was changed or deleted: its network rules, keys, versions, soft delete, containers or replication. ${ours}: ${log}. A deleted account can be brought back for 14 days, in the portal under Storage accounts, Restore.'
   }
@@ -82,12 +93,18 @@ var rules Rule[] = [
       'Microsoft.Authorization/roleAssignments/delete'
       'Microsoft.Authorization/roleDefinitions/write'
       'Microsoft.Authorization/roleDefinitions/delete'
+    ]
+    description: 'Somebody was granted rights, or lost them. It is told for the whole subscription, since what is granted there holds here; what is granted above it, in a management group, is not in this log. ${ours}: ${wholeLog}. Who may what: az role assignment list -g ${group} --include-inherited -o table'
+  }
+  {
+    name: 'identities-changed'
+    operations: [
       'Microsoft.ManagedIdentity/userAssignedIdentities/write'
       'Microsoft.ManagedIdentity/userAssignedIdentities/delete'
       'Microsoft.ManagedIdentity/userAssignedIdentities/assign/action'
       'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write'
     ]
-    description: 'Somebody was granted rights, or lost them; or an identity was changed, or handed to something else, which then has its rights. It is told for the whole subscription, since what is granted there holds here. ${ours}: ${wholeLog}. Who may what: az role assignment list -g ${group} --include-inherited -o table'
+    description: 'The identity of an app, or of the agent, was changed, deleted, or handed to something else, which then has its rights. ${ours}: ${log}. Who else can be one of them: az identity federated-credential list -g ${group} --identity-name NAME -o table (az identity list -g ${group} -o table has the names)'
   }
   {
     name: 'key-vault-changed'
@@ -95,8 +112,9 @@ var rules Rule[] = [
       'Microsoft.KeyVault/vaults/write'
       'Microsoft.KeyVault/vaults/delete'
       'Microsoft.KeyVault/vaults/accessPolicies/write'
+      'Microsoft.KeyVault/vaults/secrets/write'
     ]
-    description: 'The Key Vault was changed or deleted; without the repository password in it nothing can be restored. ${ours}: ${log}. A deleted one comes back by: azd env set LIFEBOAT_RECOVER_KEY_VAULT true, and azd provision'
+    description: 'The Key Vault was changed or deleted, or a secret was set in it from outside, by a deployment; without the repository password in it nothing can be restored. ${ours}: ${log}. A deleted one comes back by: azd env set LIFEBOAT_RECOVER_KEY_VAULT true, and azd provision'
   }
   {
     name: 'app-changed'
@@ -105,8 +123,13 @@ var rules Rule[] = [
       'Microsoft.Web/sites/delete'
       'Microsoft.Web/sites/stop/action'
       'Microsoft.Web/sites/config/write'
+      'Microsoft.Web/sites/config/delete'
+      'Microsoft.Web/sites/extensions/write'
+      'Microsoft.Web/sites/basicPublishingCredentialsPolicies/write'
+      'Microsoft.Web/sites/slots/write'
+      'Microsoft.Web/serverfarms/delete'
     ]
-    description: 'A function app was changed, stopped or deleted, or its settings were. ${ours} and azd deploy: ${log}. Whether they run: az functionapp list -g ${group} -o table'
+    description: 'A function app was changed, stopped or deleted, or its settings, its code or the ways to it were. ${ours} and azd deploy: ${log}. Whether they run: az functionapp list -g ${group} -o table'
   }
   {
     name: 'monitoring-changed'
@@ -126,6 +149,9 @@ var rules Rule[] = [
       'Microsoft.AlertsManagement/actionRules/write'
       'Microsoft.OperationalInsights/workspaces/write'
       'Microsoft.OperationalInsights/workspaces/delete'
+      'Microsoft.OperationalInsights/workspaces/tables/write'
+      'Microsoft.OperationalInsights/workspaces/purge/action'
+      'Microsoft.Insights/dataCollectionRules/write'
     ]
     description: 'What watches was changed: logs, diagnostic settings, alerts or who is told. Who wants to go unseen begins here. ${ours}: ${log}'
   }
@@ -145,7 +171,12 @@ resource alerts 'Microsoft.Insights/activityLogAlerts@2026-01-01' = [
           { field: 'category', equals: 'Administrative' }
           { anyOf: map(rule.operations, operation => { field: 'operationName', equals: operation }) }
           // Done or refused: each operation has other entries in the log, of its beginning.
-          { anyOf: map(['Succeeded', 'Failed'], status => { field: 'status', equals: status }) }
+          {
+            anyOf: map(
+              concat(rule.?begun ?? false ? ['Started'] : [], ['Succeeded', 'Failed']),
+              status => { field: 'status', equals: status }
+            )
+          }
         ]
       }
       actions: { actionGroups: [{ actionGroupId: actionGroupId }] }

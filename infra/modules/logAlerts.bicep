@@ -61,8 +61,8 @@ type Rule = {
   @description('With its values filled in.')
   query: string
 
-  @description('One alert for each value of this column.')
-  by: string?
+  @description('One alert for each value of these columns, none of which is ever empty.')
+  by: string[]?
 
   @description('Column with the number that counts; left out: the rows are counted.')
   measure: string?
@@ -99,8 +99,10 @@ var rules Rule[] = [
     title: 'Backups are damaged'
     severity: 0
     kind: 'state'
+    // What a run looks at after itself says nothing of the rest; the daily round looks again at what was damaged.
+    window: 'P2D'
     query: loadTextContent('../queries/alerts/repository-damaged.kql')
-    description: 'Something stored in the vault is not what was written. The alert stays until a verification finds nothing. See what is damaged, and which recovery points need it: python lifeboat.py check --read-data. Blobs that somebody has changed come back by: python lifeboat.py undelete --dry-run. Then make a new recovery point, which stores again what is missing: python lifeboat.py backup'
+    description: 'Something stored in the vault is not what was written. The alert ends when for two days nothing was found: the daily verification looks again at what was damaged. See what is damaged, and which recovery points need it: python lifeboat.py check --read-data. Blobs that somebody has changed come back by: python lifeboat.py undelete --dry-run. Then make a new recovery point, which stores again what is missing: python lifeboat.py backup'
   }
   {
     name: 'vault-tampered'
@@ -174,36 +176,36 @@ var rules Rule[] = [
     title: 'The watchdog cannot see everything'
     severity: 1
     kind: 'state'
-    by: 'Code'
+    by: ['Code']
     query: loadTextContent('../queries/alerts/watchdog-blind.kql')
-    description: 'The watchdog runs, and could not look at the vault, or not read every record of the last two weeks, so what it says is not all. Code is the reason, as the README lists them. Look from here: python lifeboat.py status; find what is in the way: python lifeboat.py preflight --only vault'
+    description: 'The watchdog runs, and could not look at the vault, or not read every record of the last two weeks, so what it says is not all. Code is the reason, as the README lists them; records-unreadable: that one. Look from here: python lifeboat.py status; find what is in the way: python lifeboat.py preflight --only vault'
   }
   {
     name: 'point-failed'
     title: 'A recovery point failed'
     severity: 1
     kind: 'happened'
-    by: 'Code'
+    by: ['Code']
     query: loadTextContent('../queries/alerts/point-failed.kql')
-    description: 'A recovery point came to nothing. Code is the reason, as the README lists them; the search results have it in words. Find what is in the way: python lifeboat.py preflight. When it is gone, do not wait for the night: python lifeboat.py backup'
+    description: 'A recovery point came to nothing. Code is the reason, as the README lists them, and the search results have it in words; see-point: a record was made, which has the reasons: python lifeboat.py show ID (python lifeboat.py points lists the ids). Find what is in the way: python lifeboat.py preflight. When it is gone, do not wait for the night: python lifeboat.py backup'
   }
   {
     name: 'component-late'
     title: 'Backups are older than they may be'
     severity: 1
     kind: 'state'
-    by: 'Component'
+    by: ['Component', 'Databases']
     query: loadTextContent('../queries/alerts/component-late.kql')
-    description: 'The newest good backup of this component is older than its RPO (LIFEBOAT_RPO_...), whatever else was told or not. See which, and since when: python lifeboat.py status. Find what is in the way: python lifeboat.py preflight --only COMPONENT; then: python lifeboat.py backup --only COMPONENT. Secrets that did not change are confirmed: python lifeboat.py secrets confirm'
+    description: 'The newest good backup of this component is older than its RPO (LIFEBOAT_RPO_...), or there is none, whatever else was told or not; Databases are those that are late. See which, and since when: python lifeboat.py status. Find what is in the way: python lifeboat.py preflight --only COMPONENT; then: python lifeboat.py backup --only COMPONENT. Secrets that did not change are confirmed: python lifeboat.py secrets confirm'
   }
   {
     name: 'point-partial'
     title: 'A recovery point is not whole'
     severity: 2
     kind: 'happened'
-    by: 'Code'
+    by: ['Code']
     query: loadTextContent('../queries/alerts/point-partial.kql')
-    description: 'A recovery point was made and something is missing from it: files that could not be read, a database, the secrets. Code is the first reason, as the README lists them. See all of them: python lifeboat.py show ID (python lifeboat.py points lists the ids), then: python lifeboat.py preflight'
+    description: 'A recovery point was made and something is missing from it: files that could not be read, a database, the secrets. See the reasons: python lifeboat.py show ID (python lifeboat.py points lists the ids), then: python lifeboat.py preflight'
   }
   {
     name: 'point-suspect'
@@ -234,7 +236,7 @@ var rules Rule[] = [
     title: 'A drill failed'
     severity: 1
     kind: 'happened'
-    by: 'Code'
+    by: ['Code']
     query: loadTextContent('../queries/alerts/drill-failed.kql')
     description: 'A restore for practice did not bring everything back, so a real one may not either. Code is the reason, as the README lists them. See what: python lifeboat.py status. Try again: python lifeboat.py drill, with an older point: python lifeboat.py drill --point ID'
   }
@@ -251,9 +253,9 @@ var rules Rule[] = [
     title: 'A verification could not be made'
     severity: 2
     kind: 'happened'
-    by: 'Code'
+    by: ['Code']
     query: loadTextContent('../queries/alerts/verification-failed.kql')
-    description: 'What is stored could not be read back, so nobody knows whether it is whole. Code is the reason, as the README lists them. Find what is in the way: python lifeboat.py preflight --only vault; then: python lifeboat.py verify'
+    description: 'What is stored could not be read back, so nobody knows whether it is whole. Code is the reason, as the README lists them; repository-missing, in a new vault: nothing was backed up yet. Find what is in the way: python lifeboat.py preflight --only vault; then: python lifeboat.py verify'
   }
   {
     name: 'verification-overdue'
@@ -268,18 +270,18 @@ var rules Rule[] = [
     title: 'Backups could not be protected'
     severity: 1
     kind: 'happened'
-    by: 'Code'
+    by: ['Code']
     query: loadTextContent('../queries/alerts/protect-failed.kql')
-    description: 'The keeper could not lock all that recovery points need: what has no date can be deleted by who has the rights, and dates run out. Code is the reason, as the README lists them; tampered: see python lifeboat.py undelete --dry-run. Find what is in the way: python lifeboat.py check, then, as the keeper: python lifeboat.py protect'
+    description: 'The keeper could not lock all that recovery points need: what has no date can be deleted by who has the rights, and dates run out. Code is the reason, as the README lists them; tampered: see python lifeboat.py undelete --dry-run; repository-missing, in a new vault: nothing was backed up yet. Find what is in the way: python lifeboat.py check, then, as the keeper: python lifeboat.py protect'
   }
   {
     name: 'prune-failed'
     title: 'Retention or prune failed'
     severity: 2
     kind: 'happened'
-    by: 'Code'
+    by: ['Code']
     query: loadTextContent('../queries/alerts/prune-failed.kql')
-    description: 'The keeper deleted nothing, or not all that it should have: nothing is lost, and the vault grows. Code is the reason, as the README lists them. See what it says and would do: python lifeboat.py prune --dry-run; what is damaged: python lifeboat.py check'
+    description: 'The keeper deleted nothing, or not all that it should have: nothing is lost, and the vault grows. Code is the reason, as the README lists them; repository-missing, in a new vault: nothing was backed up yet. See what it says and would do: python lifeboat.py prune --dry-run; what is damaged: python lifeboat.py check'
   }
   {
     name: 'keeper-silent'
@@ -299,7 +301,7 @@ var rules Rule[] = [
     title: 'A chain of log backups broke'
     severity: 3
     kind: 'happened'
-    by: 'Database'
+    by: ['Database']
     query: loadTextContent('../queries/alerts/log-chain-broken.kql')
     description: 'Between two backups of this database there is a gap, so no moment in between can be restored; a new full backup begins a new chain by itself. The search results say what broke it: mostly another tool that backs up the log, or a change of the recovery model. See from where on a moment can be reached: python lifeboat.py restore databases --dry-run'
   }
@@ -316,7 +318,7 @@ var rules Rule[] = [
     title: 'Functions fail'
     severity: 2
     kind: 'state'
-    by: 'AppRoleName'
+    by: ['AppRoleName']
     measure: 'Failures'
     least: thresholds.functionErrors
     window: 'PT1H'
@@ -363,7 +365,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
             threshold: rule.?least ?? 1
             timeAggregation: rule.?measure == null ? 'Count' : 'Maximum'
             ...(rule.?measure == null ? {} : { metricMeasureColumn: rule.?measure })
-            dimensions: rule.?by == null ? [] : [{ name: rule.by!, operator: 'Include', values: ['*'] }]
+            dimensions: map(rule.?by ?? [], column => { name: column, operator: 'Include', values: ['*'] })
             failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
           }
         ]

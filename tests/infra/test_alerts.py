@@ -127,6 +127,11 @@ def test_silence_is_a_count_of_all_rows_and_never_by_anything() -> None:
         assert re.search(r"\| summarize \w+ = count\(\)\s*$", text), name
 
 
+def test_no_alert_is_a_union_or_a_search_which_azure_monitor_takes_no_rule_for() -> None:
+    for name, text in kql.alerts().items():
+        assert not re.search(r"^\s*(\| )?\(?(union|search)\b", text, re.MULTILINE), name
+
+
 def test_every_threshold_is_a_parameter_that_some_alert_goes_by() -> None:
     types = Path("infra/types.bicep").read_text()
     thresholds = re.search(r"type Thresholds = \{(.*?)\n\}", types, re.DOTALL)
@@ -193,6 +198,20 @@ def test_log_alerts_measure_and_split_by_columns_that_their_queries_have(deploye
             assert columns[dimension["name"]] in ("string", "long", "int", "real"), alert.name
 
 
+def test_what_an_event_may_leave_out_is_never_an_empty_value_that_an_alert_is_split_by() -> None:
+    """Not every point tells its first reason; alerts are not raised for a value that is none."""
+    for name, column in (("point-failed", "Code"), ("point-partial", "Code"), ("watchdog-blind", "Code")):
+        assert re.search(rf"\b{column} = coalesce\(", kql.alerts()[name]), name
+    assert "Databases = coalesce(" in kql.alerts()["component-late"]
+
+
+def test_damage_is_told_until_the_daily_round_has_found_none_for_a_day(deployed: Snapshot) -> None:
+    """The watchdog tells of the newest verification, which may be that of a run, which looks at no more than itself."""
+    (alert,) = [each for each in deployed.of(LOG) if each.name.endswith("repository-damaged")]
+    assert WINDOWS[alert.properties["windowSize"]] == timedelta(days=2)
+    assert '"repository.damaged"' in kql.alerts()["repository-damaged"]
+
+
 def test_no_place_in_a_query_is_left_empty(deployed: Snapshot) -> None:
     for alert in deployed.of(LOG):
         (criterion,) = alert.properties["criteria"]["allOf"]
@@ -225,7 +244,8 @@ def test_activity_alerts_tell_of_what_was_done_and_of_what_was_refused(deployed:
         category, operations, statuses = alert.properties["condition"]["allOf"]
         assert category == {"field": "category", "equals": "Administrative"}
         assert {each["field"] for each in operations["anyOf"]} == {"operationName"}
-        assert [each["equals"] for each in statuses["anyOf"]] == ["Succeeded", "Failed"]
+        begun = ["Started"] if alert.name.endswith("group-deleted") else []  # when it is done, no alert is left
+        assert [each["equals"] for each in statuses["anyOf"]] == [*begun, "Succeeded", "Failed"]
         told |= {each["equals"] for each in operations["anyOf"]}
     assert told >= {
         "Microsoft.Storage/storageAccounts/delete",
@@ -240,6 +260,10 @@ def test_activity_alerts_tell_of_what_was_done_and_of_what_was_refused(deployed:
         "Microsoft.Insights/scheduledQueryRules/write",
         "Microsoft.KeyVault/vaults/write",
         "Microsoft.Web/sites/delete",
+        "Microsoft.Web/sites/basicPublishingCredentialsPolicies/write",
+        "Microsoft.Resources/subscriptions/resourceGroups/delete",
+        "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write",
+        "Microsoft.OperationalInsights/workspaces/tables/write",
     }
 
 
