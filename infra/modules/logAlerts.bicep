@@ -255,7 +255,7 @@ var rules Rule[] = [
     kind: 'happened'
     by: ['Code']
     query: loadTextContent('../queries/alerts/verification-failed.kql')
-    description: 'What is stored could not be read back, so nobody knows whether it is whole. Code is the reason, as the README lists them; repository-missing, in a new vault: nothing was backed up yet. Find what is in the way: python lifeboat.py preflight --only vault; then: python lifeboat.py verify'
+    description: 'What is stored could not be read back, so nobody knows whether it is whole. Code is the reason, as the README lists them; no-repository: nothing was backed up yet, or somebody has emptied the vault (python lifeboat.py undelete --dry-run). Find what is in the way: python lifeboat.py preflight --only vault; then: python lifeboat.py verify'
   }
   {
     name: 'verification-overdue'
@@ -272,7 +272,7 @@ var rules Rule[] = [
     kind: 'happened'
     by: ['Code']
     query: loadTextContent('../queries/alerts/protect-failed.kql')
-    description: 'The keeper could not lock all that recovery points need: what has no date can be deleted by who has the rights, and dates run out. Code is the reason, as the README lists them; tampered: see python lifeboat.py undelete --dry-run; repository-missing, in a new vault: nothing was backed up yet. Find what is in the way: python lifeboat.py check, then, as the keeper: python lifeboat.py protect'
+    description: 'The keeper could not lock all that recovery points need: what has no date can be deleted by who has the rights, and dates run out. Code is the reason, as the README lists them; tampered: see python lifeboat.py undelete --dry-run; no-repository: nothing was backed up yet, or somebody has emptied the vault (python lifeboat.py undelete --dry-run). Find what is in the way: python lifeboat.py check, then, as the keeper: python lifeboat.py protect'
   }
   {
     name: 'prune-failed'
@@ -281,7 +281,7 @@ var rules Rule[] = [
     kind: 'happened'
     by: ['Code']
     query: loadTextContent('../queries/alerts/prune-failed.kql')
-    description: 'The keeper deleted nothing, or not all that it should have: nothing is lost, and the vault grows. Code is the reason, as the README lists them; repository-missing, in a new vault: nothing was backed up yet. See what it says and would do: python lifeboat.py prune --dry-run; what is damaged: python lifeboat.py check'
+    description: 'The keeper deleted nothing, or not all that it should have: nothing is lost, and the vault grows. Code is the reason, as the README lists them; no-repository: nothing was backed up yet, or somebody has emptied the vault (python lifeboat.py undelete --dry-run). See what it says and would do: python lifeboat.py prune --dry-run; what is damaged: python lifeboat.py check'
   }
   {
     name: 'keeper-silent'

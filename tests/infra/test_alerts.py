@@ -292,6 +292,15 @@ def test_each_description_says_what_to_do_by_commands_that_there_are(deployed: S
                 assert_is_a_command(command)
 
 
+def test_reason_codes_in_descriptions_are_those_of_the_readme_or_of_the_query(deployed: Snapshot) -> None:
+    readme, queries = Path("README.md").read_text("utf-8"), "".join(kql.alerts().values())
+    named: set[str] = set()
+    for alert in deployed.of(LOG):
+        named |= set(re.findall(r"; (?!then)([a-z]+(?:-[a-z]+)?): ", alert.properties["description"]))
+    assert named >= {"no-repository", "tampered", "see-point", "records-unreadable"}
+    assert [code for code in named if f"`{code}`" not in readme and f'"{code}"' not in queries] == []
+
+
 def lifeboat_commands(text: str) -> Iterator[list[str]]:
     for words in re.findall(r"python lifeboat\.py((?: (?:--)?[\w.-]*\w)+)", text):
         yield words.split()
