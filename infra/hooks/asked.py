@@ -240,6 +240,21 @@ def _parameters(environment: Environment, shape: Shape) -> Iterator[Finding]:
             "LIFEBOAT_HUB_NETWORK_ID is set, and this shape has no virtual network that could be peered",
             "Choose another shape, or take it away: azd env set LIFEBOAT_HUB_NETWORK_ID ''",
         )
+    if environment.get("LIFEBOAT_STAMP_GATEWAY") and not environment.get("LIFEBOAT_STAMP_RANGES"):
+        yield failed(
+            "LIFEBOAT_STAMP_GATEWAY is set, and LIFEBOAT_STAMP_RANGES does not say what is behind it",
+            "azd env set LIFEBOAT_STAMP_RANGES 10.20.0.0/16, or whatever range the stamp has.",
+        )
+    if environment.flag("LIFEBOAT_USE_HUB_GATEWAY", False) and shape.has("gateway"):
+        yield failed(
+            "LIFEBOAT_USE_HUB_GATEWAY is true, and this shape has a gateway of its own: a network uses one",
+            "azd env set LIFEBOAT_USE_HUB_GATEWAY false, or choose another shape.",
+        )
+    if environment.stored.get("LIFEBOAT_THRESHOLDS", "{").strip() == "":
+        yield failed(
+            "LIFEBOAT_THRESHOLDS is empty, which azd takes for broken JSON",
+            "Write the object of docs/deploying.md, or take its line out of .azure/NAME/.env.",
+        )
     yield from _thresholds(environment.get("LIFEBOAT_THRESHOLDS"))
     space = network_of(environment.get("LIFEBOAT_ADDRESS_SPACE", "10.76.0.0/22"))
     ranges = [network_of(each.strip()) for each in environment.get("LIFEBOAT_STAMP_RANGES").split(",")]

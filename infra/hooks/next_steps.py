@@ -127,7 +127,8 @@ def _vpn(site: Site) -> Iterator[Step]:
     yield Step(
         "The key that both ends of the VPN share",
         f"On the device at {site.stamp_gateway} the other end is {site.gateway_address}, with {site.address_space} "
-        "behind it, IKEv2. Here:\n\n"
+        "behind it, IKEv2. Here, and again where the tunnel is down after a later azd provision, which may have given "
+        "the connection another key:\n\n"
         + _sh(
             "read -rsp 'shared key: ' KEY",
             f"az network vpn-connection shared-key update --resource-group {site.group} "

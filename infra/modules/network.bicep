@@ -163,11 +163,9 @@ resource vnet 'Microsoft.Network/virtualNetworks@2025-01-01' = {
       natGateway: {
         id: nat.id
       }
-      serviceEndpoints: [
-        {
-          service: 'Microsoft.Storage' // by which a landing account that is open to listed addresses only knows it
-        }
-      ]
+      // By which a landing account that is open to listed addresses only knows it, and which leads to storage beside the NAT
+      // gateway. With private endpoints nothing goes that way.
+      serviceEndpoints: endpoints ? [] : [{ service: 'Microsoft.Storage' }]
     }
   }
 

@@ -345,6 +345,15 @@ def test_a_hub_that_cannot_be_peered_is_told_first(
         ({"LIFEBOAT_THRESHOLDS": '{"expiryDays": 30}'}, ["lacks", "watchdogSilentHours"]),
         ({"LIFEBOAT_THRESHOLDS": json.dumps(THRESHOLDS | {"expiryDay": 30})}, ["expiryDay"]),
         ({"LIFEBOAT_THRESHOLDS": json.dumps(THRESHOLDS | {"growthRatio": 1})}, ["growthRatio is 1", "from 2 to 1000"]),
+        ({"LIFEBOAT_THRESHOLDS": ""}, ["LIFEBOAT_THRESHOLDS is empty", ".env"]),
+        (
+            {"LIFEBOAT_SHAPE": "everything", "LIFEBOAT_STAMP_GATEWAY": "203.0.113.1"},
+            ["LIFEBOAT_STAMP_RANGES does not say"],
+        ),
+        (
+            {"LIFEBOAT_SHAPE": "everything", "LIFEBOAT_USE_HUB_GATEWAY": "true", "LIFEBOAT_HUB_NETWORK_ID": HUB},
+            ["a gateway of its own"],
+        ),
         ({"LIFEBOAT_STAMP_ADDRESSES": "10.20.0.4"}, ["public IPv4 addresses"]),
         ({"LIFEBOAT_STAMP_ADDRESSES": "203.0.113.8,203.0.113.8/31"}, ["has '203.0.113.8/31'"]),
         ({"LIFEBOAT_ADDRESS_SPACE": "10.76.0.0/25"}, ["from /8 to /24"]),
