@@ -75,6 +75,15 @@ def test_a_change_shows_and_landing_alone_takes_keys_where_a_setting_asks_for_it
     ]
 
 
+THRESHOLDS = re.findall(r"(?ms)^param thresholds Thresholds( = .*?^})", (INFRA / "main.bicep").read_text())[0]
+"""As they are when nobody says anything."""
+
+
+def threshold(right: str, wrong: str) -> tuple[str, str]:
+    assert right in THRESHOLDS
+    return "param alertEmails", f"param thresholds{THRESHOLDS.replace(right, wrong)}\nparam alertEmails"
+
+
 OUT_OF_RANGE = {
     "unknown-shape": ("param shape = 'plain'", "param shape = 'huge'"),
     "no-name": ("param environmentName = 'plain'", "param environmentName = ''"),
@@ -87,6 +96,10 @@ OUT_OF_RANGE = {
     "password": ("SQL_USERNAME:", "SQL_PASSWORD: 'hush'\n  SQL_USERNAME:"),
     "unknown-mode": ("SQL_USERNAME:", "SQL_MODE: 'tape'\n  SQL_USERNAME:"),
     "no-boolean": ("SQL_USERNAME:", "SQL_OWN_LOG_CHAIN: 'yes'\n  SQL_USERNAME:"),
+    "hour-of-silence": threshold("watchdogSilentHours: 3", "watchdogSilentHours: 1"),
+    "long-silence": threshold("keeperSilentHours: 36", "keeperSilentHours: 49"),
+    "no-growth": threshold("growthRatio: 3", "growthRatio: 1"),
+    "lacking-threshold": threshold("  expiryDays: 30\n", ""),
     "no-count": ("SQL_USERNAME:", "KEEP_LAST: '1234567'\n  SQL_USERNAME:"),
 }
 """What is changed in the shape ``plain``, and to what."""
