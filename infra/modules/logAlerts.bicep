@@ -99,10 +99,11 @@ var rules Rule[] = [
     title: 'Backups are damaged'
     severity: 0
     kind: 'state'
-    // What a run looks at after itself says nothing of the rest; the daily round looks again at what was damaged.
-    window: 'P2D'
+    // What a run or prune finds is an event alone, and the newest verification may be of one point that is good: until the
+    // daily round has looked again, it is not over.
+    window: 'P1D'
     query: loadTextContent('../queries/alerts/repository-damaged.kql')
-    description: 'Something stored in the vault is not what was written. The alert ends when for two days nothing was found: the daily verification looks again at what was damaged. See what is damaged, and which recovery points need it: python lifeboat.py check --read-data. Blobs that somebody has changed come back by: python lifeboat.py undelete --dry-run. Then make a new recovery point, which stores again what is missing: python lifeboat.py backup'
+    description: 'Something stored in the vault is not what was written. The alert ends when nothing was found for a day: the daily verification looks again at what was damaged. See what is damaged, and which recovery points need it: python lifeboat.py check --read-data. Blobs that somebody has changed come back by: python lifeboat.py undelete --dry-run. Then make a new recovery point, which stores again what is missing: python lifeboat.py backup'
   }
   {
     name: 'vault-tampered'

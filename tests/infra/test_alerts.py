@@ -205,10 +205,11 @@ def test_what_an_event_may_leave_out_is_never_an_empty_value_that_an_alert_is_sp
     assert "Databases = coalesce(" in kql.alerts()["component-late"]
 
 
-def test_damage_is_told_until_the_daily_round_has_found_none_for_a_day(deployed: Snapshot) -> None:
-    """The watchdog tells of the newest verification, which may be that of a run, which looks at no more than itself."""
+def test_damage_is_told_until_the_daily_round_has_looked_again(deployed: Snapshot) -> None:
+    """What a run or prune finds is an event alone; and the watchdog tells of the newest verification, which may be of
+    one point that is good."""
     (alert,) = [each for each in deployed.of(LOG) if each.name.endswith("repository-damaged")]
-    assert WINDOWS[alert.properties["windowSize"]] == timedelta(days=2)
+    assert WINDOWS[alert.properties["windowSize"]] == timedelta(days=1)
     assert '"repository.damaged"' in kql.alerts()["repository-damaged"]
 
 
