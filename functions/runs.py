@@ -22,7 +22,7 @@ from functions import activities
 from functions.orchestration import RecoveryPointRun, cancel_event
 from functions.schedules import schedule_of
 from shared.errors import LifeboatError
-from shared.telemetry import Event, emit
+from shared.telemetry import Event, telling_of_failure
 
 if TYPE_CHECKING:
     from shared.recovery_point.runs import RunRequest, Runs
@@ -159,11 +159,8 @@ async def write_dead_runs(client: df.DurableOrchestrationClient) -> None:
 
 async def _start_by_timer(client: df.DurableOrchestrationClient, request: RunRequest, *, past_due: bool) -> None:
     """A timer that was missed fires once, late, and its run is made; one that fires while a run goes on starts none."""
-    try:
+    with telling_of_failure(Event.RECOVERY_POINT_FAILED):
         started = await start_run(client, request, caller=None)
-    except LifeboatError as error:
-        emit(Event.RECOVERY_POINT_FAILED, code=error.code, detail=str(error))
-        raise
     if started.already_running:
         _logger.warning("the timer fired while the run %s goes on: none was started", started.run)
     elif past_due:

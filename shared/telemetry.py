@@ -16,10 +16,13 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.errors import LifeboatError
 from shared.redaction import redacted
 
 LOGGER = "lifeboat"
@@ -285,6 +288,25 @@ def emit(event: Event, **attributes: Value | None) -> None:
         if isinstance(number, int | float):
             database = {"database": str(told["database"])} if "database" in told else {}
             gauge(measured, number, **by, **database)
+
+
+@contextmanager
+def telling_of_failure(event: Event) -> Iterator[None]:
+    """Emit ``event`` with ``code`` and ``detail``, and how long it took where it carries that, when the block ends in
+    an error, also in one that nobody foresaw (``unexpected``). The error goes on."""
+    began = time.monotonic()
+    try:
+        yield
+    except Exception as error:
+        foreseen = isinstance(error, LifeboatError)
+        told: dict[str, Value] = {
+            "code": error.code if isinstance(error, LifeboatError) else "unexpected",
+            "detail": str(error) if foreseen else f"{type(error).__name__}: {error}",
+        }
+        if "duration_seconds" in CARRIES[event]:
+            told["duration_seconds"] = round(time.monotonic() - began, 3)
+        emit(event, **told)
+        raise
 
 
 def gauge(name: Gauge, value: float, **by: str) -> None:

@@ -20,7 +20,6 @@ from shared.errors import (
     BlobNotFound,
     BlobProtected,
     Damaged,
-    LifeboatError,
     RepositoryMissing,
     StorageError,
     StorageForbidden,
@@ -51,7 +50,7 @@ from shared.repository.trees import rfc3339_of
 from shared.settings import Settings
 from shared.storage.blob_store import BlobStore
 from shared.storage.vault import RECORDS_CONTAINER, SHARE_CONTAINER, Vault
-from shared.telemetry import Event, emit
+from shared.telemetry import Event, emit, telling_of_failure
 
 Json = dict[str, Any]
 
@@ -127,7 +126,7 @@ def protect(
     ``RepositoryMissing`` where nothing was ever backed up.
     """
     began = time.monotonic()
-    try:
+    with telling_of_failure(Event.PROTECT_FAILED):
         result = Protected(settings.keeping().protect_for_seconds)
         if not result.for_seconds:
             result.notes.append("nothing is protected: LIFEBOAT_PROTECT_FOR is 0")
@@ -135,9 +134,6 @@ def protect(
         with Vault(settings.vault()) as vault:
             vault.ensure_there(create=False)
             _Protecting(vault, settings, result, check, clock, take_survey(vault)).run()
-    except LifeboatError as error:
-        emit(Event.PROTECT_FAILED, code=error.code, detail=str(error), duration_seconds=_since(began))
-        raise
     if result.reasons:
         first = result.reasons[0]
         emit(Event.PROTECT_FAILED, code=first["code"], detail=first["message"], duration_seconds=_since(began))

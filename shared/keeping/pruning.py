@@ -15,14 +15,14 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.databases.medium import LEFT_OVER_AFTER
 from shared.databases.stored_files import TAG as DATABASE_TAG
-from shared.errors import BlobNotFound, Damaged, LifeboatError, UsageError
+from shared.errors import BlobNotFound, Damaged, UsageError
 from shared.fileshare.inside import TAG
 from shared.keeping.agents import AgentSnapshot, superseded
 from shared.keeping.deleting import Deletions
@@ -45,7 +45,7 @@ from shared.repository.snapshots import Snapshot, load_snapshot
 from shared.repository.trees import rfc3339_of
 from shared.settings import KeepingSettings, Settings
 from shared.storage.vault import RECORDS_CONTAINER, SHARE_CONTAINER, Vault
-from shared.telemetry import Event, emit
+from shared.telemetry import Event, emit, telling_of_failure
 
 Json = dict[str, Any]
 
@@ -123,7 +123,7 @@ def prune(
     """
     began = time.monotonic()
     result = Pruned(dry_run)
-    try:
+    with nullcontext() if dry_run else telling_of_failure(Event.PRUNE_FAILED):
         keeping = settings.keeping()
         names = frozenset(map(_forgettable, forget))
         with Vault(settings.vault()) as vault:
@@ -138,10 +138,6 @@ def prune(
                     pruning.run(settings, repository=repository)
                 except Damaged as error:
                     result.reasons.append(_unreadable(error))
-    except LifeboatError as error:
-        if not dry_run:
-            emit(Event.PRUNE_FAILED, code=error.code, detail=str(error), duration_seconds=_since(began))
-        raise
     if not dry_run:
         _tell(result, _since(began))
     return result

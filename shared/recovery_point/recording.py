@@ -77,12 +77,15 @@ def tell(point: RecoveryPoint) -> None:
         from shared.recovery_point.secrets import tell as tell_secrets
 
         tell_secrets(point.components["secrets"], point.point)
+    first = point.reasons[0] if point.reasons else {}
     emit(
         _EVENTS[point.status][0],
         point=point.point,
         whole=point.whole,
         suspect=point.suspect,
         duration_seconds=point.duration_seconds,
+        code=first.get("code"),
+        detail=first.get("message"),
     )
 
 

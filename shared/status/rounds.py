@@ -6,15 +6,13 @@ sits before it.
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
-from shared.errors import LifeboatError
 from shared.recovery_point.drill import Drilled, NothingToDrill, drill
 from shared.recovery_point.verification import verify_round
 from shared.recovery_point.verifications import Verification
 from shared.settings import Settings
-from shared.telemetry import Event, emit
+from shared.telemetry import Event, emit, telling_of_failure
 
 LONGEST_ROUND = timedelta(hours=12)
 """What it has not read by then is due with the next."""
@@ -23,13 +21,8 @@ LONGEST_ROUND = timedelta(hours=12)
 def verify(settings: Settings) -> Verification:
     """A round: check that all is there that records name, and read back what is due. What is damaged is an event of the
     round's own. Its errors are told, and raised."""
-    began = time.monotonic()
-    try:
+    with telling_of_failure(Event.VERIFICATION_FAILED):
         made = verify_round(settings, budget=LONGEST_ROUND)
-    except LifeboatError as error:
-        seconds = round(time.monotonic() - began, 3)
-        emit(Event.VERIFICATION_FAILED, code=error.code, detail=str(error), duration_seconds=seconds)
-        raise
     emit(
         Event.VERIFICATION_COMPLETED,
         findings=len(made.reasons),
@@ -42,10 +35,8 @@ def verify(settings: Settings) -> Verification:
 def drill_newest(settings: Settings) -> Drilled | None:
     """A drill of the newest point; None where no point holds anything that there is a place for here. The errors of
     the drill are told, and raised."""
-    try:
-        return drill(settings)
-    except NothingToDrill:
-        return None
-    except LifeboatError as error:
-        emit(Event.DRILL_FAILED, code=error.code, detail=str(error))
-        raise
+    with telling_of_failure(Event.DRILL_FAILED):
+        try:
+            return drill(settings)
+        except NothingToDrill:
+            return None

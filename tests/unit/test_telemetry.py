@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from shared import telemetry
+from shared.errors import StorageUnavailable
 from shared.redaction import redacted
-from shared.telemetry import ATTRIBUTES, CARRIES, EVENT_NAME, GAUGES, Event, Gauge, emit, gauge
+from shared.telemetry import ATTRIBUTES, CARRIES, EVENT_NAME, GAUGES, Event, Gauge, emit, gauge, telling_of_failure
 from tests.standins.in_memory_telemetry import Exported, listening
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,20 @@ def test_what_does_not_apply_and_what_is_no_number_is_left_out(exported: Exporte
 
     assert exported.events() == [{EVENT_NAME: "drill.completed", "point": "p1"}]
     assert exported.gauges() == {}
+
+
+def test_a_failure_is_told_whether_somebody_foresaw_it_or_not(exported: Exported) -> None:
+    with pytest.raises(StorageUnavailable), telling_of_failure(Event.PRUNE_FAILED):
+        raise StorageUnavailable("no answer")
+    with pytest.raises(ZeroDivisionError), telling_of_failure(Event.DRILL_FAILED):
+        raise ZeroDivisionError("by zero")
+    with telling_of_failure(Event.PROTECT_FAILED):
+        pass
+    (prune,), (drill,) = exported.named(Event.PRUNE_FAILED), exported.named(Event.DRILL_FAILED)
+    assert prune.pop("duration_seconds") >= 0
+    assert prune == {"code": "storage-unavailable", "detail": "no answer"}
+    assert drill == {"code": "unexpected", "detail": "ZeroDivisionError: by zero"}
+    assert exported.named(Event.PROTECT_FAILED) == []
 
 
 def test_numbers_of_events_are_gauges_too(exported: Exported) -> None:

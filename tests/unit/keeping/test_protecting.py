@@ -20,6 +20,7 @@ from shared.recovery_point.record import RecoveryPoint
 from shared.settings import Settings
 from shared.telemetry import Event
 from tests.faults.helpers import PASSWORD, back_up, change_share, make_share
+from tests.standins.in_memory_telemetry import listening
 from tests.standins.memory_vault import MemoryVault
 from tests.standins.rights_proxy import BACKUP_APP, KEEPER, RESTORER, Rights
 from tests.standins.worm import Worm
@@ -406,12 +407,13 @@ def test_an_error_of_the_storage_is_an_event_and_the_caller_gets_it(vault: Memor
 
     keeper.before = fail
     with (
-        told_events() as events,
+        listening() as exported,
         patch("shared.keeping.protecting.Vault", lambda _: keeper),
         pytest.raises(StorageUnavailable),
     ):
         protect(Settings.from_environment({"LIFEBOAT_VAULT_URL": "memory"}), clock=clock)
-    assert [event for event, _ in events] == [Event.PROTECT_FAILED]
+    (failed,) = exported.named(Event.PROTECT_FAILED)
+    assert (failed["code"], failed["detail"]) == ("storage-unavailable", "no answer")
 
 
 class TestDatabases:
