@@ -43,6 +43,9 @@ param authClientId string = ''
 @description('Object id of the Entra group whose members restore. Empty: none.')
 param restorersGroupId string = ''
 
+@description('Object id of the service principal of a reader on the file server (adopt mode): an app registration, or the machine as Azure Arc knows it. Empty: none.')
+param agentPrincipalId string = ''
+
 @description('Who is told of alerts: e-mail addresses, separated by commas.')
 param alertEmails string = ''
 
@@ -256,8 +259,6 @@ module identities 'modules/identities.bicep' = {
     tags: tags
     backupName: '${abbreviations.managedIdentity}lifeboat-backup-${token}'
     keeperName: '${abbreviations.managedIdentity}lifeboat-keeper-${token}'
-    agentName: '${abbreviations.managedIdentity}lifeboat-agent-${token}'
-    agent: chosen.agent
   }
 }
 
@@ -282,7 +283,7 @@ module rights 'modules/rights.bicep' = {
     roles: roles.outputs.roles
     backup: identities.outputs.backup
     keeper: identities.outputs.keeper
-    agent: identities.outputs.?agent
+    agentPrincipalId: agentPrincipalId
     restorersGroupId: restorersGroupId
   }
   // It goes by names, so that it can be told before anything is there who will have which right.
@@ -403,7 +404,7 @@ module alerts 'modules/alerts.bicep' = {
     keyVaultId: keyVault.outputs.id
     backupPrincipalId: identities.outputs.backup.principalId
     keeperPrincipalId: identities.outputs.keeper.principalId
-    agentPrincipalId: chosen.agent ? identities.outputs.agent!.principalId : ''
+    agentPrincipalId: agentPrincipalId
     protects: !startsWith(values.?PROTECT_FOR ?? '14d', '0')
     thresholds: thresholds
   }
@@ -444,9 +445,6 @@ output LIFEBOAT_BACKUP_PRINCIPAL_ID string = identities.outputs.backup.principal
 
 @description('Name of the keeper.')
 output LIFEBOAT_KEEPER_APP string = names.keeperApp
-
-@description('Client id of the identity of a reader on the file server. Empty: there is none.')
-output LIFEBOAT_AGENT_CLIENT_ID string = chosen.agent ? identities.outputs.agent!.clientId : ''
 
 @description('Name of the vault\'s account.')
 output LIFEBOAT_VAULT_NAME string = vault.outputs.name

@@ -17,7 +17,6 @@ var plain = {
   logDays: 90
   workbook: true
   dashboard: true
-  agent: false
   settings: {}
 }
 
@@ -78,7 +77,6 @@ var shapes {
     logDays: 365
     workbook: true
     dashboard: true
-    agent: true
     settings: {
       SQL_OWN_LOG_CHAIN: 'true'
       PROTECT_FOR: '35d'

@@ -57,9 +57,6 @@ type Shape = {
   @description('Sign-in to the dashboard by Entra ID.')
   dashboard: bool
 
-  @description('An identity for a reader on the file server (adopt mode).')
-  agent: bool
-
   @description('Settings of Lifeboat that the shape stands for; what the operator sets goes before them.')
   settings: Settings
 }

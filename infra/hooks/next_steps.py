@@ -259,10 +259,10 @@ def _people(site: Site) -> Iterator[Step]:
         )
     if site.client_id:
         yield Step("Who may see the dashboard", f"`{DASHBOARD}` has the commands.", DASHBOARD)
-    if site.agent_client_id:
+    if site.agent_principal_id:
         yield Step(
             "The agent on the file server",
-            f"Its identity has the client id `{site.agent_client_id}`. docs/reaching-the-stamp.md, *A reader nearer to "
+            f"Its rights are given, to `{site.agent_principal_id}`. docs/reaching-the-stamp.md, *A reader nearer to "
             "the share*, has the steps; the script for the file server is printed by:\n\n"
             + _sh("python lifeboat.py agent-script --output lifeboat-agent.ps1"),
         )

@@ -61,7 +61,7 @@ def _openings(site: Site) -> Iterator[tuple[str, str, str, str]]:
             yield app, address.host, _port(address), "drills"
             if site.landing and back == "url":
                 yield f"{address.host} itself", _host(site.landing_url), "443", "restores of drills"
-    if site.agent_client_id:
+    if site.agent_principal_id:
         yield "the file server", _host(site.vault_url), "443", "the agent's backups"
         yield "the file server", "login.microsoftonline.com", "443", "the agent's token"
     for server_address in [each.strip() for each in site.dns_servers.split(",") if each.strip()]:

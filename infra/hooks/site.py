@@ -38,7 +38,7 @@ class Site:
     dns_servers: str
     immutability: str
     policy_is_locked: bool
-    agent_client_id: str
+    agent_principal_id: str
     client_id: str
     restorers: str
     shape: str
@@ -76,7 +76,7 @@ class Site:
             dns_servers=get("LIFEBOAT_DNS_SERVERS"),
             immutability=get("LIFEBOAT_IMMUTABILITY", shape["immutability"]),
             policy_is_locked=environment.flag("LIFEBOAT_POLICY_IS_LOCKED", False),
-            agent_client_id=get("LIFEBOAT_AGENT_CLIENT_ID"),
+            agent_principal_id=get("LIFEBOAT_AGENT_PRINCIPAL_ID"),
             client_id=get("LIFEBOAT_AUTH_CLIENT_ID"),
             restorers=get("LIFEBOAT_RESTORERS_GROUP_ID"),
             shape=name,

@@ -18,14 +18,6 @@ param backupName string
 @description('Name of the keeper\'s identity.')
 param keeperName string
 
-@minLength(3)
-@maxLength(128)
-@description('Name of the identity of a reader on the file server.')
-param agentName string
-
-@description('Whether there is such a reader.')
-param agent bool
-
 resource backupIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: backupName
   location: location
@@ -34,12 +26,6 @@ resource backupIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-1
 
 resource keeperIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: keeperName
-  location: location
-  tags: tags
-}
-
-resource agentIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = if (agent) {
-  name: agentName
   location: location
   tags: tags
 }
@@ -57,12 +43,3 @@ output keeper Identity = {
   clientId: keeperIdentity.properties.clientId
   principalId: keeperIdentity.properties.principalId
 }
-
-@description('Of the reader on the file server; null: there is none.')
-output agent Identity? = !agent
-  ? null
-  : {
-      id: agentIdentity.id
-      clientId: agentIdentity!.properties.clientId
-      principalId: agentIdentity!.properties.principalId
-    }

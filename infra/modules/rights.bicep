@@ -48,8 +48,8 @@ param backup Identity
 @description('Who the keeper is.')
 param keeper Identity
 
-@description('Who a reader on the file server is. Null: there is none.')
-param agent Identity?
+@description('Object id of the service principal of a reader on the file server. Empty: there is none.')
+param agentPrincipalId string
 
 @description('Object id of the group of those who restore. Empty: there is none.')
 param restorersGroupId string
@@ -75,7 +75,9 @@ type Grant = {
 
 var backupApp Who[] = [app(backup)]
 var keeperApp Who[] = [app(keeper)]
-var shareAgent Who[] = agent == null ? [] : [app(agent!)]
+var shareAgent Who[] = empty(agentPrincipalId)
+  ? []
+  : [{ id: agentPrincipalId, principalId: agentPrincipalId, principalType: 'ServicePrincipal' }]
 var restorers Who[] = empty(restorersGroupId)
   ? []
   : [{ id: restorersGroupId, principalId: restorersGroupId, principalType: 'Group' }]

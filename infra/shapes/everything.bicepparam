@@ -15,6 +15,7 @@ param settings = {
 param alertEmails = 'backup@contoso.example'
 param restorersGroupId = '11111111-1111-1111-1111-111111111111'
 param authClientId = '22222222-2222-2222-2222-222222222222'
+param agentPrincipalId = '44444444-4444-4444-4444-444444444444'
 param alertWebhook = 'https://alerts.contoso.example/lifeboat'
 param stampAddresses = '203.0.113.8'
 param stampGateway = '203.0.113.1'

@@ -380,14 +380,11 @@ def deployment_of(resources: Snapshot) -> Deployment:
     backup = settings["backup"]
     vault = _referred(backup["LIFEBOAT_VAULT_URL"])
     principals = {BACKUP: _identities_of(sites["backup"]), KEEPER: _identities_of(sites["keeper"])}
-    in_apps = principals[BACKUP] | principals[KEEPER]
-    free = {each.id for each in resources.of("Microsoft.ManagedIdentity/userAssignedIdentities")} - in_apps
-    if free:
-        principals[AGENT] = frozenset(free)
-    outside = {each.principal for each in assignments if _GUID.fullmatch(each.principal)}
-    if outside:
-        principals[RESTORERS] = frozenset(outside)
-    known = in_apps | free | outside
+    for who, kind in ((AGENT, "ServicePrincipal"), (RESTORERS, "Group")):
+        outside = {each.principal for each in assignments if _GUID.fullmatch(each.principal) and each.kind == kind}
+        if outside:
+            principals[who] = frozenset(outside)
+    known = frozenset().union(*principals.values())
     if unknown := {each.principal for each in assignments} - known:
         raise ValueError(f"rights for somebody who is not made here: {sorted(unknown)}")
     principals[BREAK_GLASS] = frozenset({BREAK_GLASS})

@@ -411,7 +411,6 @@ def _deployed(azure: AzureTools, shape: str) -> None:
         "LIFEBOAT_BACKUP_PRINCIPAL_ID": "55555555-5555-5555-5555-555555555555",
         "LIFEBOAT_OUTBOUND_ADDRESS": "20.50.60.70",
         "LIFEBOAT_GATEWAY_ADDRESS": "20.50.60.71",
-        "LIFEBOAT_AGENT_CLIENT_ID": "44444444-4444-4444-4444-444444444444",
         "LIFEBOAT_VAULT_URL": "https://vault.blob.core.windows.net/",
         "LIFEBOAT_LANDING_URL": "https://landing.blob.core.windows.net/",
         "LIFEBOAT_KEY_VAULT_URL": "https://key-vault.vault.azure.net/",
@@ -744,7 +743,6 @@ def test_a_shape_is_read_as_it_is_deployed(shape: str) -> None:
     assert read.has("landing") == bool(made.outputs["LIFEBOAT_LANDING_NAME"])
     accounts = {each.name: each.raw["sku"]["name"] for each in made.of("Microsoft.Storage/storageAccounts")}
     assert read["vaultSku"] == accounts[str(made.outputs["LIFEBOAT_VAULT_NAME"])]
-    assert read.has("agent") == bool(made.outputs["LIFEBOAT_AGENT_CLIENT_ID"])
     (backup,) = [
         each for each in made.of("Microsoft.Web/sites/config") if "backup" in each.name and "settings" in each.name
     ][:1]

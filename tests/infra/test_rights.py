@@ -108,10 +108,13 @@ def each_app_is_one_identity_of_its_own(_: Snapshot, shape: Deployment) -> None:
 
 
 def whoever_deploys_gets_nothing(resources: Snapshot, shape: Deployment) -> None:
-    """Everybody who gets something is made here, or is the one group that was named."""
+    """Everybody who gets something is made here, or is the one group and the one agent that were named."""
     made = {each.id for each in resources.of("Microsoft.ManagedIdentity/userAssignedIdentities")}
     others = {(each.principal, each.kind) for each in assignments_of(resources) if each.principal not in made}
-    assert others <= {("11111111-1111-1111-1111-111111111111", "Group")}
+    assert others <= {
+        ("11111111-1111-1111-1111-111111111111", "Group"),
+        ("44444444-4444-4444-4444-444444444444", "ServicePrincipal"),
+    }
     assert shape.principals.keys() <= {BACKUP, KEEPER, AGENT, RESTORERS, BREAK_GLASS}
 
 
@@ -361,7 +364,7 @@ PLANTED: dict[str, tuple[Fault, Callable[[Snapshot, Deployment], None]]] = {
             BLOB_OWNER,
             lambda shape: shape.vault,
             principalId="22222222-2222-2222-2222-222222222222",
-            principalType="User",
+            principalType="ServicePrincipal",
         ),
         whoever_deploys_gets_nothing,
     ),

@@ -81,8 +81,7 @@ def test_alerts_know_the_apps_and_the_agent_by_their_own_identities(deployed: Sn
         )
     }
     apps = {(app, identity_of(deployed, app)) for app in ("backup", "keeper")}
-    agents = {("agent", each.id) for each in deployed.of(IDENTITIES) if "-agent-" in each.name}
-    assert filled == apps | agents
+    assert filled == apps
 
 
 def test_alerts_look_at_what_was_deployed(deployed: Snapshot) -> None:
