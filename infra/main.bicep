@@ -101,6 +101,9 @@ var token = empty(resourceToken)
 var tags = { 'azd-env-name': environmentName }
 var chosen = shapes[shape]
 var values = union(chosen.settings, settings)
+var protects = empty(values.?PROTECT_FOR) // Lifeboat does by default
+  ? true
+  : int(substring(values.PROTECT_FOR!, 0, length(values.PROTECT_FOR!) - 1)) > 0
 var isPrivate = chosen.network == 'private'
 var hasNetwork = chosen.network != 'public'
 var sharedKeyLanding = chosen.landing && values.?SQL_SAS == 'account-key'
@@ -171,7 +174,7 @@ module vault 'modules/vault.bicep' = {
     name: names.vault
     sku: vaultSku == '' ? chosen.vaultSku : vaultSku
     immutability: chosen.immutability
-    defaultPolicyDays: 7
+    defaultPolicyDays: 7 // until the keeper has looked, which it does daily, and somebody has noticed where it does not
     policyIsLocked: policyIsLocked
     changeFeed: chosen.changeFeed
     tierAfterDays: chosen.tierAfterDays
@@ -405,7 +408,7 @@ module alerts 'modules/alerts.bicep' = {
     backupPrincipalId: identities.outputs.backup.principalId
     keeperPrincipalId: identities.outputs.keeper.principalId
     agentPrincipalId: agentPrincipalId
-    protects: !startsWith(values.?PROTECT_FOR ?? '14d', '0')
+    protects: protects
     thresholds: thresholds
   }
   // They tell of every change of what is watched: what the first deployment itself makes is no news.

@@ -23,7 +23,7 @@ param actionGroupId string
 param vaultId string
 
 @description('Resource id of the landing account. Empty: there is none.')
-param landingId string = ''
+param landingId string
 
 @description('Resource id of the Key Vault.')
 param keyVaultId string
@@ -35,13 +35,13 @@ param backupPrincipalId string
 param keeperPrincipalId string
 
 @description('Object id of the identity of the agent on the file server. Empty: there is none.')
-param agentPrincipalId string = ''
+param agentPrincipalId string
 
 @description('When alerts fire.')
 param thresholds Thresholds
 
 @description('The keeper sets dates each day (LIFEBOAT_PROTECT_FOR is not 0).')
-param protects bool = true
+param protects bool
 
 module logAlerts 'logAlerts.bicep' = {
   name: 'alerts-logs'

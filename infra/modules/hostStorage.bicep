@@ -18,7 +18,7 @@ param name string
 @description('Whether its public endpoints answer. By Entra ID alone, as the private ones.')
 param publicAccess bool
 
-resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
+resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name
   location: location
   tags: tags
@@ -54,9 +54,6 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
 
 @description('Resource id of the account.')
 output id string = account.id
-
-@description('Name of the account.')
-output name string = account.name
 
 @description('Where the platform takes the app\'s code from.')
 output codeContainerUrl string = '${account.properties.primaryEndpoints.blob}${account::blobs::code.name}'

@@ -90,12 +90,6 @@ resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
 @description('Resource id of the workspace.')
 output workspaceId string = workspace.id
 
-@description('Resource id of Application Insights.')
-output appInsightsId string = appInsights.id
-
-@description('Its name.')
-output appInsightsName string = appInsights.name
-
 @description('Where telemetry is sent to. No credential: without local authentication the sender needs a role.')
 output connectionString string = appInsights.properties.ConnectionString
 

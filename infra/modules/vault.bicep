@@ -26,7 +26,7 @@ param immutability Immutability
 param defaultPolicyDays int
 
 @description('That policy was locked by hand. From then on the template leaves it alone, since Azure refuses to write a locked one.')
-param policyIsLocked bool = false
+param policyIsLocked bool
 
 @description('A log of every write, kept for 90 days. It costs.')
 param changeFeed bool

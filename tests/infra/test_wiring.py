@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from infra.hooks.asked import SECRETS
 from tests.infra.bicep import INFRA, SHAPES, Resource, Snapshot, evaluate, snapshot
 
 SITES = "Microsoft.Web/sites"
@@ -172,3 +173,17 @@ def thresholds_of(resources: Snapshot) -> dict[str, Any]:
         if criterion["threshold"] != 1 or numbers:
             found[name] = criterion["threshold"] if criterion["threshold"] != 1 else numbers[0]
     return found
+
+
+def test_what_the_platform_reads_from_the_key_vault_has_the_names_that_the_hooks_print() -> None:
+    deployed = snapshot("disk-log-chain")
+    found = {
+        name: re.search(r"'([a-z-]+)'\)\]$", str(value))
+        for settings in deployed.of(f"{SITES}/config")
+        for name, value in settings.properties.items()
+        if "@Microsoft.KeyVault" in str(value)
+    }
+    assert {name: match and match[1] for name, match in found.items()} == {
+        "LIFEBOAT_SQL_DISK_PASSWORD": SECRETS["SQL_DISK_PASSWORD"]
+    }
+    assert f"'{SECRETS['LANDING_KEY']}'" in (INFRA / "main.bicep").read_text()
