@@ -208,7 +208,7 @@ def break_glass(facts: Facts) -> list[str]:
     return [
         f'$role = az role definition list --custom-role-only true --scope {scope} --query "{found}" --output tsv',
         f"az role assignment create {rest}",
-        "# Where the vault has a lock (az lock list), Azure takes no assignment back before the lock is gone; azd provision",
-        f"# --no-state makes it again: {lock}",
+        "# Where the vault has a lock (az lock list), Azure takes no assignment back before the lock is gone, and",
+        f"# azd provision --no-state makes it again: {lock}",
         f"az role assignment delete {rest}",
     ]
