@@ -178,7 +178,8 @@ def test_a_chain_of_full_log_and_differential_reaches_every_moment(server: Serve
     server.insert(5)
     assert backup(server, "--logs") == ["log"]
     newest, moment = server.copy("_new"), server.copy("_at")
-    assert server.command("restore", "databases", "--as", "_new").code == 0
+    answer = server.command("restore", "databases", "--as", "_new")
+    assert answer.code == 0, answer.json
     assert server.ids(newest) == [1, 2, 3, 4, 5]
     answer = server.command("restore", "databases", "--as", "_at", "--at", first.isoformat())
     assert answer.code == 0, answer.reasons
@@ -204,7 +205,8 @@ def test_a_live_database_is_replaced_after_its_tail_was_saved(server: Server) ->
     assert server.ids(server.database) == [1]
     tail = server.command("points").json["points"][0]["point"]
     copy = server.copy("_tail")
-    assert server.command("restore", "databases", "--point", tail, "--as", "_tail").code == 0
+    answer = server.command("restore", "databases", "--point", tail, "--as", "_tail")
+    assert answer.code == 0, answer.json
     assert server.ids(copy) == [1, 2]
 
 
