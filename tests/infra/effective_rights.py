@@ -27,6 +27,8 @@ AUTHORIZATION = "/providers/Microsoft.Authorization/"
 _CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
 _BLOBS = f"{_CONTAINERS}/blobs"
 _SECRETS = "Microsoft.KeyVault/vaults/secrets"
+_QUEUES = "Microsoft.Storage/storageAccounts/queueServices/queues"
+_TABLES = "Microsoft.Storage/storageAccounts/tableServices/tables"
 
 BLOB_OPERATIONS: Mapping[str, str] = {
     "read": f"{_BLOBS}/read",
@@ -56,8 +58,8 @@ SECRET_OPERATIONS: Mapping[str, str] = {
 }
 HOST_OPERATIONS: Mapping[str, str] = {
     **{name: BLOB_OPERATIONS[name] for name in ("read", "add", "overwrite", "delete")},
-    "queues": "Microsoft.Storage/storageAccounts/queueServices/queues/messages/write",
-    "tables": "Microsoft.Storage/storageAccounts/tableServices/tables/entities/write",
+    "queues": f"{_QUEUES}/messages/write",
+    "tables": f"{_TABLES}/entities/write",
 }
 """What runs an app is in its host storage, its code included: who can write there is the app."""
 
@@ -66,66 +68,78 @@ TELEMETRY_OPERATIONS: Mapping[str, str] = {"send": "Microsoft.Insights/Telemetry
 WITHOUT_EFFECT = {f"{_BLOBS}/move/action"}
 """Renames, in accounts with directories; none of ours is one."""
 
+
+def is_of_data(action: str) -> bool:
+    """Whether Azure looks for it under ``dataActions`` of a role, and under ``actions`` otherwise."""
+    of_data = (f"{_BLOBS}/*", f"{_QUEUES}/messages/*", f"{_TABLES}/entities/*", *TELEMETRY_OPERATIONS.values())
+    return _matches((*of_data, *SECRET_OPERATIONS.values()), action)
+
+
 # --- roles ---
 
 
 @dataclass(frozen=True)
-class Role:
-    """What it allows, control and data plane alike, with ``*``."""
+class Permission:
+    """A block of a role, with ``*``. What it excepts is allowed all the same where another block allows it."""
 
-    name: str
-    actions: tuple[str, ...]
-    exceptions: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    data_actions: tuple[str, ...] = ()
+    not_actions: tuple[str, ...] = ()
+    not_data_actions: tuple[str, ...] = ()
 
     def allows(self, action: str) -> bool:
-        return _matches(self.actions, action) and not _matches(self.exceptions, action)
+        if is_of_data(action):
+            return _matches(self.data_actions, action) and not _matches(self.not_data_actions, action)
+        return _matches(self.actions, action) and not _matches(self.not_actions, action)
+
+
+@dataclass(frozen=True)
+class Role:
+    name: str
+    permissions: tuple[Permission, ...]
+
+    def allows(self, action: str) -> bool:
+        return any(each.allows(action) for each in self.permissions)
 
 
 def _matches(patterns: Iterable[str], action: str) -> bool:
     return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
 
 
-_QUEUES = "Microsoft.Storage/storageAccounts/queueServices/queues"
-_TABLES = "Microsoft.Storage/storageAccounts/tableServices/tables"
+def _built_in(name: str, actions: Sequence[str], data_actions: Sequence[str]) -> Role:
+    return Role(name, (Permission(tuple(actions), tuple(data_actions)),))
+
 
 BUILT_IN: Mapping[str, Role] = {
-    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": Role(
+    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": _built_in(
         "Storage Blob Data Contributor",
-        (
-            *(f"{_CONTAINERS}/{each}" for each in ("read", "write", "delete")),
-            BLOB_OPERATIONS["sign"],
-            *(f"{_BLOBS}/{each}" for each in ("read", "write", "delete", "add/action", "move/action")),
-        ),
+        [*(f"{_CONTAINERS}/{each}" for each in ("read", "write", "delete")), BLOB_OPERATIONS["sign"]],
+        [f"{_BLOBS}/{each}" for each in ("read", "write", "delete", "add/action", "move/action")],
     ),
-    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": Role(
-        "Storage Blob Data Owner", (f"{_CONTAINERS}/*", BLOB_OPERATIONS["sign"], f"{_BLOBS}/*")
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": _built_in(
+        "Storage Blob Data Owner", [f"{_CONTAINERS}/*", BLOB_OPERATIONS["sign"]], [f"{_BLOBS}/*"]
     ),
-    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": Role(
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": _built_in(
         "Storage Queue Data Contributor",
-        (
-            *(f"{_QUEUES}/{each}" for each in ("read", "write", "delete")),
-            *(f"{_QUEUES}/messages/{each}" for each in ("read", "write", "delete", "process/action")),
-        ),
+        [f"{_QUEUES}/{each}" for each in ("read", "write", "delete")],
+        [f"{_QUEUES}/messages/{each}" for each in ("read", "write", "delete", "process/action")],
     ),
-    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": Role(
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": _built_in(
         "Storage Table Data Contributor",
-        (
-            *(f"{_TABLES}/{each}" for each in ("read", "write", "delete")),
-            *(f"{_TABLES}/entities/{each}" for each in ("read", "write", "delete", "add/action", "update/action")),
-        ),
+        [f"{_TABLES}/{each}" for each in ("read", "write", "delete")],
+        [f"{_TABLES}/entities/{each}" for each in ("read", "write", "delete", "add/action", "update/action")],
     ),
-    "4633458b-17de-408a-b874-0445c86b69e6": Role(
-        "Key Vault Secrets User", (SECRET_OPERATIONS["get"], SECRET_OPERATIONS["list"])
+    "4633458b-17de-408a-b874-0445c86b69e6": _built_in(
+        "Key Vault Secrets User", [], [SECRET_OPERATIONS["get"], SECRET_OPERATIONS["list"]]
     ),
-    "3913510d-42f4-4e42-8a64-420c390055eb": Role(
+    "3913510d-42f4-4e42-8a64-420c390055eb": _built_in(
         "Monitoring Metrics Publisher",
-        (
+        [
             "Microsoft.Insights/Register/Action",
             "Microsoft.Support/*",
             "Microsoft.Resources/subscriptions/resourceGroups/read",
-            "Microsoft.Insights/Metrics/Write",
-            "Microsoft.Insights/Telemetry/Write",
-        ),
+        ],
+        ["Microsoft.Insights/Metrics/Write", "Microsoft.Insights/Telemetry/Write"],
     ),
 }
 """Those that rights.bicep assigns, as they stand in Microsoft's "Azure built-in roles" (storage, security, monitor) on
@@ -135,13 +149,13 @@ BUILT_IN: Mapping[str, Role] = {
 def roles_of(resources: Snapshot) -> dict[str, Role]:
     """All that can be assigned, by their GUIDs."""
     found = dict(BUILT_IN)
+    kinds = ("actions", "dataActions", "notActions", "notDataActions")
     for definition in resources.of("Microsoft.Authorization/roleDefinitions"):
-        allowed: list[str] = []
-        excepted: list[str] = []
-        for permission in definition.properties["permissions"]:
-            allowed += [*permission.get("actions", []), *permission.get("dataActions", [])]
-            excepted += [*permission.get("notActions", []), *permission.get("notDataActions", [])]
-        found[_last(definition.id)] = Role(definition.properties["roleName"], tuple(allowed), tuple(excepted))
+        permissions = tuple(
+            Permission(*(tuple(block.get(kind) or ()) for kind in kinds))
+            for block in definition.properties["permissions"]
+        )
+        found[_last(definition.id)] = Role(definition.properties["roleName"], permissions)
     return found
 
 

@@ -33,6 +33,7 @@ from tests.infra.effective_rights import (
     deployment_of,
     in_landing,
     in_the_vault,
+    is_of_data,
     places_of,
     roles_of,
     table,
@@ -132,14 +133,18 @@ def everything_is_assigned_at_a_place_of_the_table(resources: Snapshot, shape: D
 def every_right_is_one_that_the_table_shows(resources: Snapshot, shape: Deployment) -> None:
     """So nobody lists keys, changes what guards the vault, or gives rights to others."""
     shown = {*BLOB_OPERATIONS.values(), *SECRET_OPERATIONS.values(), *WITHOUT_EFFECT}
+    of_data = {action for action in shown if is_of_data(action)}
     for each in assignments_of(resources):
+        actions = {action for block in each.role.permissions for action in block.actions}
+        data_actions = {action for block in each.role.permissions for action in block.data_actions}
         if each.scope == shape.app_insights:
             assert each.role.name == "Monitoring Metrics Publisher"
         elif each.scope in shape.hosts.values():
-            for action in each.role.actions:
+            for action in actions | data_actions:
                 assert re.match(r"Microsoft\.Storage/storageAccounts/(blob|queue|table)Services/", action)
         else:
-            assert set(each.role.actions) <= shown, each.role.name
+            assert data_actions <= of_data, each.role.name
+            assert actions <= shown - of_data, each.role.name
     for account in resources.of("Microsoft.Storage/storageAccounts"):
         assert not account.properties.get("isHnsEnabled")
 
@@ -268,7 +273,31 @@ def conditions(resources: Snapshot) -> list[Resource]:
 
 def allow(role: str, action: str) -> Fault:
     def plant(resources: Snapshot, _: Deployment) -> None:
-        custom_role(resources, role).properties["permissions"][0]["dataActions"].append(action)
+        (block,) = custom_role(resources, role).properties["permissions"]
+        block["dataActions" if is_of_data(action) else "actions"].append(action)
+
+    return plant
+
+
+def misplaced(role: str, action: str) -> Fault:
+    """Where Azure does not look for it."""
+
+    def plant(resources: Snapshot, _: Deployment) -> None:
+        (block,) = custom_role(resources, role).properties["permissions"]
+        there, elsewhere = block["actions"], block["dataActions"]
+        if is_of_data(action):
+            there, elsewhere = elsewhere, there
+        there.remove(action)
+        elsewhere.append(action)
+
+    return plant
+
+
+def excepted_in_another_block(role: str, action: str) -> Fault:
+    def plant(resources: Snapshot, shape: Deployment) -> None:
+        allow(role, action)(resources, shape)
+        blocks = custom_role(resources, role).properties["permissions"]
+        blocks.append({"actions": [], "dataActions": [], "notActions": [action], "notDataActions": [action]})
 
     return plant
 
@@ -309,6 +338,26 @@ PLANTED: dict[str, tuple[Fault, Callable[[Snapshot, Deployment], None]]] = {
     "the backup app overwrites": (
         allow("vault adder", f"{CONTAINERS}/blobs/write"),
         the_backup_app_reads_and_adds_and_deletes_locks_alone,
+    ),
+    "the backup app overwrites by one block and another excepts it": (
+        excepted_in_another_block("vault adder", f"{CONTAINERS}/blobs/write"),
+        the_backup_app_reads_and_adds_and_deletes_locks_alone,
+    ),
+    "the backup app makes containers by one block and another excepts it": (
+        excepted_in_another_block("vault adder", f"{CONTAINERS}/write"),
+        the_backup_app_reads_and_adds_and_deletes_locks_alone,
+    ),
+    "the backup app cannot add": (
+        misplaced("vault adder", f"{CONTAINERS}/blobs/add/action"),
+        the_backup_app_reads_and_adds_and_deletes_locks_alone,
+    ),
+    "the backup app cannot see settings": (
+        misplaced("vault adder", f"{CONTAINERS}/read"),
+        every_right_is_one_that_the_table_shows,
+    ),
+    "break-glass cannot make containers": (
+        misplaced("break-glass", f"{CONTAINERS}/write"),
+        break_glass_is_there_and_belongs_to_nobody,
     ),
     "the backup app contributes to the account": (
         add_role(BLOB_CONTRIBUTOR, lambda shape: shape.vault),
