@@ -3,6 +3,7 @@ person, can be there.
 
 Code in an app can act as every identity of that app, so rights are counted by app, all its identities together: from
 the site to its identities, from these to the role assignments, from those to role definitions, places and conditions.
+Nothing but these sites may be one of the identities.
 Whatever cannot be followed (a principal, a role, a condition) is an error and never "no right".
 
 ``python -m tests.infra.effective_rights`` prints the table that ``docs/guarantees.md`` shows.
@@ -20,6 +21,7 @@ from tests.infra.bicep import Resource, Snapshot, snapshot
 from tests.standins.rights_proxy import Rights
 
 SHAPE_WITH_EVERYBODY = "everything"
+SITES = "Microsoft.Web/sites"
 AUTHORIZATION = "/providers/Microsoft.Authorization/"
 
 # --- operations ---
@@ -389,7 +391,8 @@ def deployment_of(resources: Snapshot) -> Deployment:
     """``ValueError`` where something cannot be followed."""
     roles = roles_of(resources)
     assignments = assignments_of(resources)
-    sites = {site.raw["tags"]["azd-service-name"]: site for site in resources.of("Microsoft.Web/sites")}
+    sites = {service: site_of(resources, service) for service in ("backup", "keeper")}
+    _refuse_others(resources, sites.values())
     settings = {name: _settings_of(resources, site) for name, site in sites.items()}
     backup = settings["backup"]
     vault = _referred(backup["LIFEBOAT_VAULT_URL"])
@@ -417,6 +420,24 @@ def deployment_of(resources: Snapshot) -> Deployment:
         app_insights=_referred(backup["APPLICATIONINSIGHTS_CONNECTION_STRING"]),
         vault_containers=frozenset(_last(each.id) for each in in_vault),
     )
+
+
+def site_of(resources: Snapshot, service: str) -> Resource:
+    """The one that azd puts the code of a service on."""
+    found = [each for each in resources.of(SITES) if (each.raw.get("tags") or {}).get("azd-service-name") == service]
+    if len(found) != 1:
+        raise ValueError(f"not one site of {service}: {[each.id for each in found]}")
+    return found[0]
+
+
+def _refuse_others(resources: Snapshot, sites: Iterable[Resource]) -> None:
+    """Whatever else runs as somebody (a slot, a script), and whoever from outside can sign in as an identity."""
+    known = {each.id for each in sites}
+    for each in resources:
+        if each.raw.get("identity") and each.id not in known:
+            raise ValueError(f"nobody follows what this does with its identity: {each.id}")
+        if each.type.lower().endswith("/federatedidentitycredentials"):
+            raise ValueError(f"an identity that others can have from outside: {each.id}")
 
 
 def _identities_of(site: Resource) -> frozenset[str]:

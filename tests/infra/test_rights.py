@@ -22,6 +22,7 @@ from tests.infra.effective_rights import (
     RESTORERS,
     SECRET_OPERATIONS,
     SHAPE_WITH_EVERYBODY,
+    SITES,
     TELEMETRY_OPERATIONS,
     WITHOUT_EFFECT,
     Assignment,
@@ -36,6 +37,7 @@ from tests.infra.effective_rights import (
     is_of_data,
     places_of,
     roles_of,
+    site_of,
     table,
 )
 from tests.standins import rights_proxy
@@ -145,8 +147,14 @@ def every_right_is_one_that_the_table_shows(resources: Snapshot, shape: Deployme
         else:
             assert data_actions <= of_data, each.role.name
             assert actions <= shown - of_data, each.role.name
-    for account in resources.of("Microsoft.Storage/storageAccounts"):
-        assert not account.properties.get("isHnsEnabled")
+
+
+def accounts_have_neither_directories_nor_users_of_their_own(resources: Snapshot, _: Deployment) -> None:
+    """Renames would count then, and local users come in by SFTP with no role at all."""
+    for each in resources:
+        assert not each.type.lower().endswith("/localusers"), each.id
+        for opened in ("isHnsEnabled", "isSftpEnabled", "isLocalUserEnabled"):
+            assert not each.properties.get(opened), each.id
 
 
 def nobody_lists_keys_or_changes_what_guards_the_vault(_: Snapshot, shape: Deployment) -> None:
@@ -193,6 +201,7 @@ SENTENCES: tuple[Callable[[Snapshot, Deployment], None], ...] = (
     whoever_deploys_gets_nothing,
     everything_is_assigned_at_a_place_of_the_table,
     every_right_is_one_that_the_table_shows,
+    accounts_have_neither_directories_nor_users_of_their_own,
     nobody_lists_keys_or_changes_what_guards_the_vault,
     custom_roles_can_be_assigned_in_this_resource_group_alone,
     telemetry_takes_what_the_apps_send,
@@ -260,11 +269,6 @@ def custom_role(resources: Snapshot, name: str) -> Resource:
     return found
 
 
-def site(resources: Snapshot, service: str) -> Resource:
-    (found,) = [each for each in resources.of("Microsoft.Web/sites") if each.raw["tags"]["azd-service-name"] == service]
-    return found
-
-
 def conditions(resources: Snapshot) -> list[Resource]:
     return [
         each for each in resources.of("Microsoft.Authorization/roleAssignments") if each.properties.get("condition")
@@ -308,7 +312,7 @@ def add_role(role: str, place: Callable[[Deployment], str], *, like: str = BACKU
 
 def another_identity(resources: Snapshot, shape: Deployment) -> None:
     (keeper,) = shape.principals[KEEPER]
-    site(resources, "backup").raw["identity"]["userAssignedIdentities"][keeper] = {}
+    site_of(resources, "backup").raw["identity"]["userAssignedIdentities"][keeper] = {}
 
 
 def no_condition(resources: Snapshot, _: Deployment) -> None:
@@ -332,6 +336,20 @@ def assigned_break_glass(resources: Snapshot, shape: Deployment) -> None:
 
 def wider_roles(resources: Snapshot, _: Deployment) -> None:
     custom_role(resources, "vault adder").properties["assignableScopes"].append("/subscriptions/x")
+
+
+def set_on_the_vault(name: str) -> Fault:
+    def plant(resources: Snapshot, shape: Deployment) -> None:
+        (vault,) = [each for each in resources if each.id == shape.vault]
+        vault.properties[name] = True
+
+    return plant
+
+
+def local_user(resources: Snapshot, shape: Deployment) -> None:
+    kind, name = "Microsoft.Storage/storageAccounts/localUsers", "somebody"
+    made = {"id": f"{shape.vault}/localUsers/{name}", "type": kind, "name": name, "properties": {"hasSshKey": True}}
+    resources.raw["predictedResources"].append(made)
 
 
 PLANTED: dict[str, tuple[Fault, Callable[[Snapshot, Deployment], None]]] = {
@@ -425,6 +443,19 @@ PLANTED: dict[str, tuple[Fault, Callable[[Snapshot, Deployment], None]]] = {
         allow("vault adder", f"{CONTAINERS}/blobs/tags/write"),
         every_right_is_one_that_the_table_shows,
     ),
+    "the vault is open to SFTP": (
+        set_on_the_vault("isSftpEnabled"),
+        accounts_have_neither_directories_nor_users_of_their_own,
+    ),
+    "the vault lets local users in": (
+        set_on_the_vault("isLocalUserEnabled"),
+        accounts_have_neither_directories_nor_users_of_their_own,
+    ),
+    "the vault has directories": (
+        set_on_the_vault("isHnsEnabled"),
+        accounts_have_neither_directories_nor_users_of_their_own,
+    ),
+    "the vault has a local user": (local_user, accounts_have_neither_directories_nor_users_of_their_own),
     "a role for the whole subscription": (wider_roles, custom_roles_can_be_assigned_in_this_resource_group_alone),
 }
 
@@ -454,6 +485,62 @@ def test_what_cannot_be_followed_is_an_error_and_never_no_right(changes: dict[st
     resources = copy.deepcopy(snapshot("plain"))
     grant(resources, BLOB_CONTRIBUTOR, deployment_of(resources).vault, **changes)
     with pytest.raises(ValueError, match=r"table|who this is|not made here|not understood|version 2\.0"):
+        deployment_of(resources)
+
+
+def federated(resources: Snapshot, identity: str) -> None:
+    kind, name = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials", "elsewhere"
+    where = {"issuer": "https://token.actions.githubusercontent.com", "subject": "repo:somebody/something"}
+    made = {"id": f"{identity}/federatedIdentityCredentials/{name}", "type": kind, "name": name, "properties": where}
+    resources.raw["predictedResources"].append(made)
+
+
+def script(resources: Snapshot, identity: str) -> None:
+    run_as(resources, identity, "Microsoft.Resources/deploymentScripts", "/providers/a/deploymentScripts/b")
+
+
+def slot(resources: Snapshot, identity: str) -> None:
+    run_as(resources, identity, f"{SITES}/slots", f"{site_of(resources, 'backup').id}/slots/next")
+
+
+def site_without_a_service(resources: Snapshot, identity: str) -> None:
+    run_as(resources, identity, SITES, f"{site_of(resources, 'backup').id}-more")
+
+
+def site_before_that_of_the_service(resources: Snapshot, identity: str) -> None:
+    """Where whoever takes the last one does not see it."""
+    own = site_of(resources, "backup")
+    made = copy.deepcopy(own.raw)
+    made["id"] += "-more"
+    made["identity"]["userAssignedIdentities"] = {identity: {}}
+    resources.raw["predictedResources"].insert(0, made)
+
+
+def run_as(resources: Snapshot, identity: str, kind: str, where: str) -> None:
+    bearer = {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}
+    made = {"id": where, "type": kind, "name": where.rpartition("/")[2], "properties": {}, "identity": bearer}
+    resources.raw["predictedResources"].append(made)
+
+
+@pytest.mark.parametrize("app", [BACKUP, KEEPER])
+@pytest.mark.parametrize(
+    ("plant", "error"),
+    [
+        (federated, "from outside"),
+        (script, "nobody follows"),
+        (slot, "nobody follows"),
+        (site_without_a_service, "nobody follows"),
+        (site_before_that_of_the_service, "not one site of backup"),
+    ],
+    ids=["a federated credential", "a script", "a slot", "a site of no service", "a second site of a service"],
+)
+def test_nothing_but_the_one_site_of_an_app_can_be_that_app(
+    plant: Callable[[Snapshot, str], None], error: str, app: str
+) -> None:
+    resources = copy.deepcopy(snapshot(SHAPE_WITH_EVERYBODY))
+    (identity,) = deployment_of(resources).principals[app]
+    plant(resources, identity)
+    with pytest.raises(ValueError, match=error):
         deployment_of(resources)
 
 
