@@ -44,8 +44,11 @@ def register(environment: Environment, cli: AzureCli, shape: Shape) -> list[Find
     try:
         if client:
             cli.run("ad", "app", "show", "--id", client)
-            return [passed(f"people sign in to the dashboard by the app registration {client}")]
-        client = _create(cli, f"Lifeboat dashboard ({environment.name})")
+            found = [passed(f"people sign in to the dashboard by the app registration {client}")]
+        else:
+            client = _create(cli, f"Lifeboat dashboard ({environment.name})")
+            environment.set(VARIABLE, client)
+            found = [passed(f"made the app registration {client}, by which people sign in to the dashboard")]
     except NotThere as error:
         return [
             failed(
@@ -54,27 +57,16 @@ def register(environment: Environment, cli: AzureCli, shape: Shape) -> list[Find
             )
         ]
     except AzureCliError as error:
-        if client:
-            return [warned(f"could not look at the app registration {client}: {error}")]
-        return [
-            warned(
-                f"no app registration could be made, so the dashboard will answer nobody: {error}",
-                f"Who may make one (Application Developer) does, and you: azd env set {VARIABLE}, to its client id.\n"
-                "Without a dashboard: azd env set LIFEBOAT_DASHBOARD false",
-            )
-        ]
-    environment.set(VARIABLE, client)
-    found = [passed(f"made the app registration {client}, by which people sign in to the dashboard")]
-    try:
-        _only_who_is_assigned(cli, client)
-    except AzureCliError as error:
-        found.append(
-            warned(
-                f"everybody in the tenant may sign in to the dashboard: {error}",
-                f"az ad sp create --id {client}\naz ad sp update --id {client} --set appRoleAssignmentRequired=true",
-            )
-        )
-    return found
+        if not client:
+            return [
+                warned(
+                    f"no app registration could be made, so the dashboard will answer nobody: {error}",
+                    f"Who may make one (Application Developer) does, and you: azd env set {VARIABLE}, to its client "
+                    "id.\nWithout a dashboard: azd env set LIFEBOAT_DASHBOARD false",
+                )
+            ]
+        found = [warned(f"could not look at the app registration {client}: {error}")]
+    return [*found, *_only_who_is_assigned(cli, client)]
 
 
 def _create(cli: AzureCli, name: str) -> str:
@@ -89,9 +81,41 @@ def _create(cli: AzureCli, name: str) -> str:
     return str(made["appId"])
 
 
-def _only_who_is_assigned(cli: AzureCli, client: str) -> None:
-    cli.run("ad", "sp", "create", "--id", client)
-    cli.run("ad", "sp", "update", "--id", client, "--set", "appRoleAssignmentRequired=true")
+def _only_who_is_assigned(cli: AzureCli, client: str) -> list[Finding]:
+    """Looked at in each run: an earlier one may have been denied what it takes."""
+    create = ("ad", "sp", "create", "--id", client)
+    restrict = ("ad", "sp", "update", "--id", client, "--set", "appRoleAssignmentRequired=true")
+    left: list[tuple[str, ...]] = []
+    try:
+        principal = cli.run("ad", "sp", "show", "--id", client) or {}
+        if principal.get("appRoleAssignmentRequired") is not True:
+            left = [restrict]
+    except NotThere:
+        left = [create, restrict]
+    except AzureCliError as error:
+        return [
+            warned(
+                f"could not look whether only those who are assigned may sign in to the dashboard: {error}",
+                f"Who may look and change it runs:\n{_typed(restrict)}",
+            )
+        ]
+    try:
+        while left:
+            cli.run(*left[0])
+            del left[0]
+    except AzureCliError as error:
+        return [
+            warned(
+                f"everybody in the tenant may sign in to the dashboard: {error}",
+                "Run azd again, or who may (the registration's owner, Cloud Application Administrator) runs:\n"
+                + "\n".join(map(_typed, left)),
+            )
+        ]
+    return []
+
+
+def _typed(command: tuple[str, ...]) -> str:
+    return " ".join(("az", *command))
 
 
 def complete(environment: Environment, cli: AzureCli) -> list[Finding]:

@@ -28,7 +28,7 @@ from infra.hooks.preprovision import PROVIDERS
 from shared import settings as product
 from shared.databases.grants import MSDB_TABLES
 from tests.infra.bicep import SHAPES, snapshot
-from tests.standins.azure_tools import ROOT, AzureTools, refused
+from tests.standins.azure_tools import ROOT, AzureTools, changes, refused
 from tests.standins.certificate import make_certificate
 from tests.unit.agent.powershell_grammar import mistakes
 
@@ -44,6 +44,7 @@ APP_NAMES = "Microsoft.Web/checkNameAvailability"
 NOT_FOUND = refused("(ResourceGroupNotFound) Resource group 'rg-contoso' could not be found.")
 NO_LOGIN = refused("Please run 'az login' to setup account.")
 DENIED = refused("Insufficient privileges to complete the operation.")
+ABSENT = refused("Resource '88888888' does not exist or one of its queried reference-property objects are not present.")
 ASKED = {
     "AZURE_ENV_NAME": "contoso",
     "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
@@ -77,6 +78,11 @@ AZURE: Mapping[str, Any] = {
     "ad app create": {"appId": CLIENT},
     "ad app show": {"appId": CLIENT, "web": {"redirectUris": ["https://elsewhere.example/callback"]}},
     "ad app update": None,
+    "ad sp show": changes(
+        "ad sp create",
+        ABSENT,
+        changes("ad sp update", {"appRoleAssignmentRequired": False}, {"appRoleAssignmentRequired": True}),
+    ),
     "ad sp create": {"appId": CLIENT},
     "ad sp update": None,
     "federated-credential list": [],
@@ -171,6 +177,33 @@ def test_who_may_make_no_app_registration_is_told_and_deploys_all_the_same(azure
     assert "  warn" in done.stdout
     assert "LIFEBOAT_DASHBOARD false" in done.stdout or "appRoleAssignmentRequired=true" in done.stdout
     assert azure.environment.get("LIFEBOAT_AUTH_CLIENT_ID", "") == ("" if "create" in command else CLIENT)
+
+
+@pytest.mark.parametrize("command", ["ad sp create", "ad sp update"])
+def test_as_long_as_everybody_may_see_the_dashboard_each_run_tries_to_end_it_or_says_so(
+    azure: AzureTools, command: str
+) -> None:
+    azure.answers[command] = DENIED
+    for _ in range(2):
+        done = azure.hook("preprovision")
+        assert done.returncode == 0, done.stderr
+        assert "  warn  everybody in the tenant may sign in to the dashboard: Insufficient" in done.stdout
+        assert f"az ad sp update --id {CLIENT} --set appRoleAssignmentRequired=true" in done.stdout
+        assert ("az ad sp create" in done.stdout) == (command == "ad sp create")
+    azure.answers[command] = None
+    assert " warn" not in azure.hook("preprovision").stdout
+    calls = len(azure.calls)
+    assert " warn" not in azure.hook("preprovision").stdout
+    assert not [each for each in azure.calls[calls:] if "ad sp create" in each or "ad sp update" in each]
+
+
+def test_who_may_not_look_at_who_signs_in_is_told_so(azure: AzureTools) -> None:
+    azure.environment["LIFEBOAT_AUTH_CLIENT_ID"] = CLIENT
+    azure.answers["ad sp show"] = DENIED
+    done = azure.hook("preprovision")
+    assert done.returncode == 0
+    assert "could not look whether only those who are assigned may sign in" in done.stdout
+    assert "appRoleAssignmentRequired=true" in done.stdout
 
 
 @pytest.mark.parametrize("asked", [{"LIFEBOAT_DASHBOARD": "false"}, {"LIFEBOAT_SHAPE": "smallest"}])

@@ -28,6 +28,11 @@ def refused(message: str) -> Json:
     return {"refused": message}
 
 
+def changes(command: str, before: Json, after: Json) -> Json:
+    """An answer that is ``before`` until a call with ``command`` in it has succeeded, then ``after``."""
+    return {"changed by": command, "before": before, "after": after}
+
+
 @dataclass
 class AzureTools:
     """``answers`` by part of a command line; ``environment`` is what ``azd env set`` has stored."""
@@ -102,18 +107,21 @@ def _program(path: Path, line: str) -> None:
 def az(folder: Path, arguments: list[str]) -> int:
     line = " ".join(arguments)
     files = [Path(each[1:]) for each in arguments if each.startswith("@")]
-    noted = {"call": line, "body": json.loads(files[0].read_text("utf-8")) if files else None}
-    with (folder / "calls.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(noted) + "\n")
+    calls = folder / "calls.jsonl"
+    earlier = [json.loads(each) for each in calls.read_text("utf-8").splitlines()] if calls.exists() else []
     answers: Mapping[str, Json] = json.loads((folder / "answers.json").read_text("utf-8"))
-    known = max((key for key in answers if key in line), key=len, default=None)
-    if known is None:
-        sys.stderr.write(f"ERROR: the stand-in for az knows no answer to: {line}\n")
-        return 2
-    answer = answers[known]
-    if isinstance(answer, dict) and "refused" in answer:
+    known = max((key for key in answers if key in line), key=len, default="")
+    answer = answers[known] if known else refused(f"the stand-in for az knows no answer to: {line}")
+    while isinstance(answer, dict) and "changed by" in answer:
+        changed = any(answer["changed by"] in each["call"] and each["succeeded"] for each in earlier)
+        answer = answer["after" if changed else "before"]
+    succeeds = not (isinstance(answer, dict) and "refused" in answer)
+    body = json.loads(files[0].read_text("utf-8")) if files else None
+    with calls.open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"call": line, "body": body, "succeeded": succeeds}) + "\n")
+    if not succeeds:
         sys.stderr.write(f"ERROR: {answer['refused']}\n")
-        return 1
+        return 1 if known else 2
     if answer is not None:
         sys.stdout.write(json.dumps(answer))
     return 0
