@@ -64,6 +64,12 @@ def own_settings(environment: Environment) -> dict[str, str]:
     return found
 
 
+def somebody_is_told(environment: Environment) -> bool:
+    """Alerts go somewhere."""
+    listed = (environment.get(name) for name in ("LIFEBOAT_ALERT_EMAILS", "LIFEBOAT_ALERT_WEBHOOK"))
+    return any(each.strip(", ") for each in listed)
+
+
 def all_settings(environment: Environment, shape: Shape) -> Settings:
     """As the backup app will have them, addresses that only the deployment knows included where it has taken place."""
     values = {**shape.settings, **own_settings(environment)}
@@ -256,6 +262,11 @@ def _parameters(environment: Environment, shape: Shape) -> Iterator[Finding]:
             "Write the object of docs/deploying.md, or take its line out of .azure/NAME/.env.",
         )
     yield from _thresholds(environment.get("LIFEBOAT_THRESHOLDS"))
+    if not somebody_is_told(environment):
+        yield warned(
+            "nobody will be told when a backup fails: neither LIFEBOAT_ALERT_EMAILS nor LIFEBOAT_ALERT_WEBHOOK is set",
+            "azd env set LIFEBOAT_ALERT_EMAILS backup@contoso.example, with your own addresses. It can be done later.",
+        )
     space = network_of(environment.get("LIFEBOAT_ADDRESS_SPACE", "10.76.0.0/22"))
     ranges = [network_of(each.strip()) for each in environment.get("LIFEBOAT_STAMP_RANGES").split(",")]
     for each in ranges:

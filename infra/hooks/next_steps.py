@@ -63,6 +63,7 @@ def next_steps(site: Site) -> str:
 def steps(site: Site) -> list[Step]:
     """In the order in which they have to be done."""
     return [
+        *_alerts(site),
         *_way(site),
         Step("Open the firewall before the stamp", f"`{FIREWALL}` has from where to where, and which ports.", FIREWALL),
         *_accounts(site),
@@ -82,6 +83,16 @@ def steps(site: Site) -> list[Step]:
             "of that in a safe: without it the backups are worth nothing.",
         ),
     ]
+
+
+def _alerts(site: Site) -> Iterator[Step]:
+    if not site.somebody_is_told:
+        yield Step(
+            "Somebody who is told when a backup fails",
+            "Alerts fire, and nobody gets them. Name who does, by e-mail, by a webhook that takes the common alert "
+            "schema (`LIFEBOAT_ALERT_WEBHOOK`), or both:\n\n"
+            + _sh("azd env set LIFEBOAT_ALERT_EMAILS 'backup@contoso.example,night@contoso.example'", "azd provision"),
+        )
 
 
 # --- the way to the stamp ---

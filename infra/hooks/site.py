@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from infra.hooks.asked import all_settings, shape_of
+from infra.hooks.asked import all_settings, shape_of, somebody_is_told
 from infra.hooks.environment import Environment
 from infra.hooks.findings import HookFailed
 from shared.settings import Settings
@@ -41,6 +41,8 @@ class Site:
     agent_principal_id: str
     client_id: str
     restorers: str
+    somebody_is_told: bool
+    """Of alerts."""
     shape: str
     settings: Settings
 
@@ -79,6 +81,7 @@ class Site:
             agent_principal_id=get("LIFEBOAT_AGENT_PRINCIPAL_ID"),
             client_id=get("LIFEBOAT_AUTH_CLIENT_ID"),
             restorers=get("LIFEBOAT_RESTORERS_GROUP_ID"),
+            somebody_is_told=somebody_is_told(environment),
             shape=name,
             settings=all_settings(environment, shape),
         )

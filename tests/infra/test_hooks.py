@@ -206,6 +206,17 @@ def test_who_may_not_look_at_who_signs_in_is_told_so(azure: AzureTools) -> None:
     assert "appRoleAssignmentRequired=true" in done.stdout
 
 
+@pytest.mark.parametrize("receivers", [{}, {"LIFEBOAT_ALERT_EMAILS": " , "}])
+def test_alerts_that_nobody_would_get_stop_nothing_and_are_told(azure: AzureTools, receivers: dict[str, str]) -> None:
+    azure.environment |= {"LIFEBOAT_ALERT_EMAILS": "", **receivers}
+    done = azure.hook("preprovision")
+    assert done.returncode == 0
+    assert "  warn  nobody will be told when a backup fails" in done.stdout
+    assert "azd env set LIFEBOAT_ALERT_EMAILS" in done.stdout
+    azure.environment["LIFEBOAT_ALERT_WEBHOOK"] = "https://alerts.contoso.example/hook"
+    assert "nobody will be told" not in azure.hook("preprovision").stdout
+
+
 @pytest.mark.parametrize("asked", [{"LIFEBOAT_DASHBOARD": "false"}, {"LIFEBOAT_SHAPE": "smallest"}])
 def test_without_a_dashboard_there_is_no_app_registration(azure: AzureTools, asked: dict[str, str]) -> None:
     azure.environment |= asked
@@ -523,6 +534,23 @@ def test_the_files_say_from_where_to_where(azure: AzureTools, written: Path) -> 
     assert "[appservice_hosting]" in grants
     assert "dbcreator" not in grants
     assert "dbcreator" in files["grants-drill.sql"]
+
+
+@pytest.mark.parametrize("variable", ["LIFEBOAT_ALERT_EMAILS", "LIFEBOAT_ALERT_WEBHOOK"])
+def test_where_nobody_is_told_of_alerts_that_is_the_first_thing_left_to_do(
+    azure: AzureTools, written: Path, variable: str
+) -> None:
+    _deployed(azure, "everything")
+    told = azure.environment.pop("LIFEBOAT_ALERT_EMAILS")
+    title = "Somebody who is told when a backup fails"
+    assert azure.hook("postprovision").returncode == 0
+    first = _files(written)["next-steps.md"].partition("## 1. ")[2].partition("\n## ")[0]
+    assert first.startswith(title)
+    assert "azd env set LIFEBOAT_ALERT_EMAILS" in first
+    assert "azd provision" in first
+    azure.environment[variable] = told
+    assert azure.hook("postprovision").returncode == 0
+    assert title not in _files(written)["next-steps.md"]
 
 
 def test_no_secret_is_typed_into_a_command_line(azure: AzureTools, written: Path) -> None:
