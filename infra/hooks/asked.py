@@ -224,10 +224,18 @@ def _against_shape(settings: Settings, shape: Shape) -> Iterator[Finding]:
 
 
 def _parameters(environment: Environment, shape: Shape) -> Iterator[Finding]:
-    for name, text, allowed in _lists(environment):
-        for part in [each.strip() for each in text.split(",") if each.strip()]:
+    for name in sorted(templates.parameters() - _AS_JSON):
+        if _BREAKS_JSON.search(environment.raw(name)):
+            yield failed(
+                f"{name} has a double quote, a backslash or a line break in it, which azd writes into JSON as they are",
+                "Write it without. An address on the web has %22 for the one and %5C for the other.",
+            )
+    for name, text, allowed in _looked_at(environment):
+        parts = text.split(",") if name in _LISTS else [text]
+        for part in [each.strip() for each in parts if each.strip()]:
             if not allowed(part):
-                yield failed(f"{name} has {part!r}", _HELP[name])
+                shown = "something else than an address" if name == _WEBHOOK else repr(part)
+                yield failed(f"{name} has {shown}", _HELP[name])
     for name in (
         "LIFEBOAT_RECOVER_KEY_VAULT",
         "LIFEBOAT_POLICY_IS_LOCKED",
@@ -343,10 +351,16 @@ _HELP: Mapping[str, str] = {
     "LIFEBOAT_DNS_SERVERS": "Write IPv4 addresses, separated by commas.",
     "LIFEBOAT_CHECKS": "Write strict or warn.",
 }
+_LISTS = ("LIFEBOAT_ALERT_EMAILS", "LIFEBOAT_STAMP_ADDRESSES", "LIFEBOAT_STAMP_RANGES", "LIFEBOAT_DNS_SERVERS")
+_WEBHOOK = "LIFEBOAT_ALERT_WEBHOOK"
+"""Often it carries a token, so it is never shown."""
+_AS_JSON = {"LIFEBOAT_SETTINGS", "LIFEBOAT_THRESHOLDS"}
+"""Objects, of which azd makes JSON by itself."""
+_BREAKS_JSON = re.compile(r'["\\\x00-\x1f]')
 _SKUS = re.compile(r"Standard_(LRS|ZRS|GRS|RAGRS|GZRS|RAGZRS)")
 
 
-def _lists(environment: Environment) -> Iterator[tuple[str, str, Callable[[str], Any]]]:
+def _looked_at(environment: Environment) -> Iterator[tuple[str, str, Callable[[str], Any]]]:
     looks: Mapping[str, Callable[[str], Any]] = {
         "LIFEBOAT_TOKEN": TOKEN.fullmatch,
         "LIFEBOAT_VAULT_SKU": _SKUS.fullmatch,
@@ -354,7 +368,7 @@ def _lists(environment: Environment) -> Iterator[tuple[str, str, Callable[[str],
         "LIFEBOAT_RESTORERS_GROUP_ID": _GUID.fullmatch,
         "LIFEBOAT_AGENT_PRINCIPAL_ID": _GUID.fullmatch,
         "LIFEBOAT_ALERT_EMAILS": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+").fullmatch,
-        "LIFEBOAT_ALERT_WEBHOOK": re.compile(r"https://\S+").fullmatch,
+        _WEBHOOK: re.compile(r"https://\S+").fullmatch,
         "LIFEBOAT_STAMP_ADDRESSES": _is_public,
         "LIFEBOAT_ADDRESS_SPACE": _is_space,
         "LIFEBOAT_HUB_NETWORK_ID": _NETWORK_ID.fullmatch,

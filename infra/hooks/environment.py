@@ -35,6 +35,10 @@ class Environment:
         """An empty value counts as absent."""
         return self._values.get(name, "").strip() or default
 
+    def raw(self, name: str) -> str:
+        """To the letter, as azd writes it into a template."""
+        return self._values.get(name, "")
+
     def flag(self, name: str, default: bool) -> bool:
         return {"true": True, "false": False}.get(self.get(name).lower(), default)
 

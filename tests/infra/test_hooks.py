@@ -414,6 +414,37 @@ def test_what_makes_no_sense_is_told_before_azure_is_asked_to_make_it(
     _refuses(azure, *said)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LIFEBOAT_ALERT_WEBHOOK", 'https://alerts.contoso.example/hook?sig=hunter"2'),
+        ("LIFEBOAT_ALERT_WEBHOOK", r"https://alerts.contoso.example/hook?sig=hunter\2"),
+        ("LIFEBOAT_ALERT_EMAILS", r"night\@contoso.example"),
+        ("LIFEBOAT_HUB_NETWORK_ID", HUB + '"'),
+        ("LIFEBOAT_RESTORERS_GROUP_ID", GROUP + "\n"),
+    ],
+)
+def test_what_would_break_the_json_that_azd_writes_values_into_is_told_first(
+    azure: AzureTools, variable: str, value: str
+) -> None:
+    azure.environment[variable] = value
+    azure.answers["network vnet show"] = {}
+    done = azure.hook("preprovision")
+    assert done.returncode == 1
+    assert f"  fail  {variable} has a double quote, a backslash or a line break in it" in done.stdout
+    assert "hunter" not in done.stdout + done.stderr
+
+
+def test_a_webhook_is_one_address_that_nobody_is_shown(azure: AzureTools) -> None:
+    azure.environment["LIFEBOAT_ALERT_WEBHOOK"] = "https://alerts.contoso.example/hook?scope=a,b&sig=hunter2"
+    assert azure.hook("preprovision").returncode == 0
+    azure.environment["LIFEBOAT_ALERT_WEBHOOK"] = "alerts.contoso.example/hook?sig=hunter2"
+    done = azure.hook("preprovision")
+    assert done.returncode == 1
+    assert "begins with https://" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+
+
 def test_everything_that_is_in_the_way_is_told_at_once_and_no_secret_with_it(azure: AzureTools) -> None:
     azure.environment |= {"LIFEBOAT_KEEP_LAST": "0", "LIFEBOAT_SQL_PASSWORD": "hunter2"}
     azure.answers["list-flexconsumption-locations"] = []
