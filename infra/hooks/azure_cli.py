@@ -18,7 +18,7 @@ _LOGIN = re.compile(r"az login|AADSTS\d+|refresh token|InteractionRequired|No su
 _DENIED = re.compile(
     r"AuthorizationFailed|Authorization_RequestDenied|Forbidden|Insufficient privileges", re.IGNORECASE
 )
-_ABSENT = re.compile(r"NotFound|not found|does not exist", re.IGNORECASE)
+_ABSENT = re.compile(r"NotFound|not found|does not exist|doesn't exist", re.IGNORECASE)
 
 
 class AzureCliError(Exception):

@@ -77,7 +77,7 @@ def steps(site: Site) -> list[Step]:
                 _key(site),
                 f"curl -fsS -X POST -H \"x-functions-key: $KEY\" -H 'Content-Type: application/json' -d '{{}}' "
                 f"{site.origin}/api/recovery-points",
-                f'curl -fsS -H "x-functions-key: $KEY" {site.origin}/api/status',
+                f'curl -fsS -H "x-functions-key: $KEY" {site.origin}/api/status; unset KEY',
             )
             + "\n\nThe first backup makes the repository and its password (secret `repository-password`). Keep a copy "
             "of that in a safe: without it the backups are worth nothing.",
@@ -141,7 +141,7 @@ def _vpn(site: Site) -> Iterator[Step]:
         "behind it, IKEv2. Here, and again where the tunnel is down after a later azd provision, which may have given "
         "the connection another key:\n\n"
         + _sh(
-            "read -rsp 'shared key: ' KEY",
+            "IFS= read -rsp 'shared key: ' KEY",
             f"az network vpn-connection shared-key update --resource-group {site.group} "
             f'--connection-name con-{name}-stamp --value "$KEY" --output none; unset KEY',
             f"az network vpn-connection show --resource-group {site.group} --name con-{name}-stamp "
@@ -237,7 +237,10 @@ def _secrets(site: Site) -> Iterator[Step]:
     yield Step(
         "SystemSecrets.JSON",
         "Download it from the stamp: administrator portal, App Service, Secrets. Then:\n\n"
-        + _sh(_key(site), f'curl -fsS -T SystemSecrets.JSON -H "x-functions-key: $KEY" {site.origin}/api/secrets')
+        + _sh(
+            _key(site),
+            f'curl -fsS -T SystemSecrets.JSON -H "x-functions-key: $KEY" {site.origin}/api/secrets; unset KEY',
+        )
         + "\n\nAfter each rotation of secrets again. Then delete the file."
         + (
             "\n\nBackups in a blob container of the DBA's: a SAS with read and list goes into the secret "
@@ -251,7 +254,7 @@ def _secrets(site: Site) -> Iterator[Step]:
 def _set_secret(site: Site, name: str, whose: str) -> str:
     prompt = _shell(f"{name}, {whose}: ")
     put = _secret_from(site, name, "/dev/stdin")
-    return f'read -rsp {prompt} SECRET && printf %s "$SECRET" | {put}; unset SECRET; echo'
+    return f'IFS= read -rsp {prompt} SECRET && printf %s "$SECRET" | {put}; unset SECRET; echo'
 
 
 def _secret_from(site: Site, name: str, file: str) -> str:

@@ -74,6 +74,7 @@ class Checks:
         self.location = environment.get("AZURE_LOCATION")
         self.recover_key_vault: bool | None = None
         self._group_exists = False
+        self._tenant = environment.get("AZURE_TENANT_ID")
 
     def run(self, shape: Shape) -> list[Finding]:
         """With LIFEBOAT_CHECKS=warn nothing of it fails."""
@@ -111,16 +112,20 @@ class Checks:
                 yield warned(f"could not look {_WHAT[look.__name__]}: {error}")
 
     def _log_in(self) -> str:
-        return f"az login, then az account set --subscription {self.cli.subscription or 'ID'}"
+        choose = f"az account set --subscription {self.cli.subscription or 'ID'}"
+        if self._tenant:
+            return f"az login --tenant {self._tenant}\n{choose}"
+        return f"az login\n{choose}\nWhere it belongs to another tenant than your own: az login --tenant TENANT"
 
     def _login(self) -> Iterator[Finding]:
         """Its tenant counts for app registrations, which belong to no subscription."""
         account = self.cli.run("account", "show")
         own = AzureCli().run("account", "show")
+        self._tenant = str(account.get("tenantId") or self._tenant)
         if account.get("tenantId") != own.get("tenantId"):
             yield failed(
                 f"the Azure CLI is set to another tenant than that of the subscription {account.get('name')}",
-                f"az account set --subscription {account.get('id')}",
+                self._log_in(),
             )
             return
         who = (account.get("user") or {}).get("name", "somebody")

@@ -289,9 +289,18 @@ DELETED_ELSEWHERE = [
         (
             "provider list",
             refused("AADSTS700082: The refresh token has expired. Please run az login"),
-            ["no longer good"],
+            ["no longer good", f"az login --tenant {TENANT}\n"],
         ),
-        ("account show --output", {"id": "x", "tenantId": "another"}, ["another tenant", "az account set"]),
+        (
+            "account show --output",
+            {"id": "x", "tenantId": "another"},
+            ["another tenant", f"az login --tenant {TENANT}\n", f"az account set --subscription {SUBSCRIPTION}"],
+        ),
+        (
+            "account show --subscription",
+            refused(f"The subscription of '{SUBSCRIPTION}' doesn't exist in cloud 'AzureCloud'."),
+            ["doesn't exist", "az login --tenant TENANT", f"az account set --subscription {SUBSCRIPTION}"],
+        ),
         ("group show --name", {"location": "northeurope"}, ["rg-contoso", "AZURE_LOCATION northeurope"]),
         (PERMISSIONS, READER, ["deployments/write", "roleAssignments/write", "Owner"]),
         (
@@ -594,6 +603,34 @@ def test_no_secret_is_typed_into_a_command_line(azure: AzureTools, written: Path
     assert named == {"share-password", "sql-password", "landing-key"}
     assert all(re.search(r"--file (/dev/stdin|\$file)\b", each) and "--output none" in each for each in puts)
     assert "--value" not in "".join(puts)
+
+
+def test_a_password_arrives_as_it_was_typed_and_does_not_stay_in_the_shell(azure: AzureTools, written: Path) -> None:
+    """With ``az`` as a function that prints what it is handed."""
+    azure.environment |= {"LIFEBOAT_STAMP_GATEWAY": "203.0.113.1", "LIFEBOAT_STAMP_RANGES": "10.20.0.0/16"}
+    _deployed(azure, "everything")
+    assert azure.hook("postprovision").returncode == 0
+    steps = _files(written)["next-steps.md"]
+    assert steps.count("read -rsp") == 3
+    typed = " \\pass  word\t"
+    for block in re.findall(r"```sh\n(.*?)```", steps, re.DOTALL):
+        script = "".join(line + "\n" for line in block.splitlines() if "KEY" in line or "SECRET" in line)
+        if not script:
+            continue
+        done = subprocess.run(
+            [
+                "bash",
+                "-c",
+                f'az() {{ echo "<$*>"; [[ $* != *stdin* ]] || cat; }}; curl() {{ :; }}\n{script}\n'
+                'echo; echo "left: ${KEY-gone} ${SECRET-gone}"',
+            ],
+            input=f"{typed}\n" * 2,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (typed in done.stdout) == ("read -rsp" in script), done.stdout
+        assert done.stdout.endswith("left: gone gone\n"), script
 
 
 def test_powershell_in_the_files_can_be_read(azure: AzureTools, written: Path) -> None:
