@@ -7,6 +7,8 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from infra.hooks import templates
@@ -15,6 +17,7 @@ from infra.hooks.findings import FAIL, Finding, failed, passed, warned
 from infra.hooks.templates import PREFIX, Shape
 from shared.databases.driver import Address
 from shared.errors import SettingsError
+from shared.ncrontab import Ncrontab
 from shared.settings import Settings
 from shared.smb.endpoint import SmbEndpoint
 
@@ -96,6 +99,7 @@ def look_at_what_was_asked(environment: Environment) -> list[Finding]:
         return found
     found += [*_settings(environment, shape), *_parameters(environment, shape)]
     if not any(each.result == FAIL for each in found):
+        found += _alerts(environment, all_settings(environment, shape))
         found.append(passed(f"shape {name}, and settings that make sense"))
     return found
 
@@ -305,6 +309,50 @@ def _thresholds(text: str) -> Iterator[Finding]:
             wrong.append(f"{name} is {value}, and has to be a whole number from {least} to {most}")
     for each in wrong:
         yield failed(f"LIFEBOAT_THRESHOLDS: {each}", "docs/deploying.md has an example.")
+
+
+# --- alerts ---
+
+
+def _alerts(environment: Environment, settings: Settings) -> Iterator[Finding]:
+    """What can be set, and against when alerts fire makes no sense: one that never ends, or never comes."""
+    given = json.loads(environment.get("LIFEBOAT_THRESHOLDS", "{}"))
+    thresholds = {**templates.default_thresholds(), **given}
+    keeper = "PROTECT" if settings.keeping().protect_for_seconds > 0 else "RETENTION"
+    for name, who, threshold in (
+        (keeper, "keeper", "keeperSilentHours"),
+        ("WATCHDOG", "watchdog", "watchdogSilentHours"),
+    ):
+        gap, limit, most = (
+            _longest_gap(settings.schedule(name)),
+            thresholds[threshold],
+            templates.thresholds()[threshold][1],
+        )
+        if gap < timedelta(hours=limit):
+            continue
+        often = "at least once a day" if who == "keeper" else "more often"
+        more = f", or let LIFEBOAT_THRESHOLDS have more {threshold}" if gap < timedelta(hours=most) else ""
+        yield warned(
+            f"{PREFIX}SCHEDULE_{name} leaves {round(gap / timedelta(hours=1), 1):g} hours between two times, and after "
+            f"{limit} hours an alert fires which takes the {who} for silent",
+            f"Let it be done {often}{more}.",
+        )
+    days, warning = thresholds["expiryDays"], timedelta(seconds=settings.expiry_warning_seconds())
+    if timedelta(days=days) > warning:
+        yield warned(
+            "nothing is known of a certificate earlier than LIFEBOAT_EXPIRY_WARNING, "
+            f"{round(warning / timedelta(days=1), 1):g} days before it expires, "
+            f"so no alert tells of it {days} days before (expiryDays)",
+            f"azd env set LIFEBOAT_EXPIRY_WARNING {days}d, or more.",
+        )
+
+
+def _longest_gap(schedule: str) -> timedelta:
+    """Between two times at which it is done."""
+    parsed = Ncrontab.parse(schedule)
+    minutes = parsed.minutes_of_the_day()
+    overnight = parsed.longest_gap() - timedelta(minutes=minutes[-1] - minutes[0])
+    return max(overnight, *(timedelta(minutes=later - earlier) for earlier, later in pairwise(minutes)), timedelta())
 
 
 def network_of(text: str) -> ipaddress.IPv4Network | None:

@@ -83,6 +83,12 @@ def thresholds() -> Mapping[str, tuple[int, int]]:
 
 
 @cache
+def default_thresholds() -> Mapping[str, int]:
+    found = re.search(r"^param thresholds Thresholds = \{\n(.*?)^\}", _text("main.bicep"), re.MULTILINE | re.DOTALL)
+    return {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", found[1] if found else "")}
+
+
+@cache
 def python_version() -> str:
     found = re.search(r"name: 'python'\s+version: '([\d.]+)'", _text("modules/functionApp.bicep"))
     return found[1] if found else ""

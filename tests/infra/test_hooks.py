@@ -454,6 +454,46 @@ def test_a_webhook_is_one_address_that_nobody_is_shown(azure: AzureTools) -> Non
     assert "hunter2" not in done.stdout + done.stderr
 
 
+NOBODY_ACTS = "which takes the keeper for silent"
+NOBODY_LOOKS = "which takes the watchdog for silent"
+TOO_EARLY = "nothing is known of a certificate"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"LIFEBOAT_SCHEDULE_PROTECT": "0 0 7 */2 * *"}, [NOBODY_ACTS, "SCHEDULE_PROTECT", "48 hours", "36 hours"]),
+        ({"LIFEBOAT_SCHEDULE_PROTECT": "0 0 7 * * MON-FRI"}, [NOBODY_ACTS, "72 hours", "at least once a day"]),
+        ({"LIFEBOAT_SCHEDULE_RETENTION": "0 0 8 * * SUN"}, []),
+        ({"LIFEBOAT_SCHEDULE_RETENTION": "0 0 8 * * SUN", "LIFEBOAT_PROTECT_FOR": "0s"}, [NOBODY_ACTS, "RETENTION"]),
+        ({"LIFEBOAT_SCHEDULE_PROTECT": "0 0 7 * * SUN", "LIFEBOAT_PROTECT_FOR": "0s"}, []),
+        ({"LIFEBOAT_SCHEDULE_WATCHDOG": "0 15 */2 * * *"}, []),
+        ({"LIFEBOAT_SCHEDULE_WATCHDOG": "0 15 */3 * * *"}, [NOBODY_LOOKS, "SCHEDULE_WATCHDOG", "3 hours"]),
+        ({"LIFEBOAT_SCHEDULE_WATCHDOG": "0 15 6-20 * * *"}, [NOBODY_LOOKS, "10 hours"]),
+        (
+            {
+                "LIFEBOAT_SCHEDULE_WATCHDOG": "0 15 */3 * * *",
+                "LIFEBOAT_THRESHOLDS": json.dumps(THRESHOLDS | {"watchdogSilentHours": 4}),
+            },
+            [],
+        ),
+        ({"LIFEBOAT_EXPIRY_WARNING": "14d"}, [TOO_EARLY, "14 days", "expiryDays", "30"]),
+        ({"LIFEBOAT_THRESHOLDS": json.dumps(THRESHOLDS | {"expiryDays": 90})}, [TOO_EARLY, "60 days", "90"]),
+        ({"LIFEBOAT_EXPIRY_WARNING": "30d"}, []),
+    ],
+)
+def test_an_alert_that_would_always_fire_or_never_is_warned_of(
+    azure: AzureTools, asked: dict[str, str], said: list[str]
+) -> None:
+    azure.environment |= asked
+    done = azure.hook("preprovision")
+    assert done.returncode == 0, done.stdout + done.stderr
+    warnings = re.findall(r"^  warn  .*(?:\n        .*)*", done.stdout, re.MULTILINE)
+    assert len(warnings) == bool(said), done.stdout
+    for each in said:
+        assert each in warnings[0]
+
+
 def test_everything_that_is_in_the_way_is_told_at_once_and_no_secret_with_it(azure: AzureTools) -> None:
     azure.environment |= {"LIFEBOAT_KEEP_LAST": "0", "LIFEBOAT_SQL_PASSWORD": "hunter2"}
     azure.answers["list-flexconsumption-locations"] = []
@@ -894,6 +934,7 @@ def test_thresholds_are_read_with_their_ranges() -> None:
     assert defaults
     values = {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", defaults[1])}
     assert values.keys() == templates.thresholds().keys()
+    assert templates.default_thresholds() == values
     assert all(least <= values[name] <= most for name, (least, most) in templates.thresholds().items())
 
 
