@@ -189,6 +189,8 @@ class Checks:
             yield passed("all resource providers are registered")
 
     def _region(self, shape: Shape) -> Iterator[Finding]:
+        if not self.location:  # which is told already
+            return
         here = _plain(self.location)
         offered = {
             _plain(each.get("name", "")) for each in self.cli.run("functionapp", "list-flexconsumption-locations")
