@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from infra.hooks.program import ask
 
 SECONDS = 300.0
 """What one command may take; registering a provider takes a minute or two."""
@@ -61,16 +62,8 @@ class AzureCli:
             "AZURE_EXTENSION_USE_DYNAMIC_INSTALL": "no",
         }
         try:
-            done = subprocess.run(  # noqa: S603 - the CLI of whoever deploys, without a shell
-                [self._program, *arguments, *scope, "--output", "json"],
-                env={**os.environ, **quiet},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=SECONDS,
-                check=False,
-            )
+            command = [self._program, *arguments, *scope, "--output", "json"]
+            done = ask(command, seconds=SECONDS, environment=quiet)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise AzureCliError(f"az {' '.join(arguments[:3])} gave no answer: {error}") from error
         if done.returncode != 0:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.hooks.findings import HookFailed
+from infra.hooks.program import ROOT, ask
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
 """What azd may take to answer."""
 
@@ -79,15 +79,6 @@ class Environment:
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self._azd), *arguments, "--no-prompt"]
         try:
-            return subprocess.run(  # noqa: S603 - azd itself, without a shell
-                command,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=SECONDS,
-                check=False,
-            )
+            return ask(command, seconds=SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             return subprocess.CompletedProcess(command, 1, "", f"azd gave no answer: {error}")

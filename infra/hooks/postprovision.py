@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from infra.hooks import sign_in
 from infra.hooks.azure_cli import AzureCli
-from infra.hooks.environment import ROOT, Environment
+from infra.hooks.environment import Environment
 from infra.hooks.findings import HookFailed, say, show
 from infra.hooks.next_steps import FILES, NEXT_STEPS, files, steps
+from infra.hooks.program import ROOT
 from infra.hooks.site import Site
 from shared.errors import SettingsError
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from infra.hooks.environment import ROOT
+from infra.hooks.program import ROOT
 
 INFRA = ROOT / "infra"
 PREFIX = "LIFEBOAT_"
