@@ -279,7 +279,7 @@ def _parameters(environment: Environment, shape: Shape) -> Iterator[Finding]:
             "nobody will be told when a backup fails: neither LIFEBOAT_ALERT_EMAILS nor LIFEBOAT_ALERT_WEBHOOK is set",
             "azd env set LIFEBOAT_ALERT_EMAILS backup@contoso.example, with your own addresses. It can be done later.",
         )
-    space = network_of(environment.get("LIFEBOAT_ADDRESS_SPACE", "10.76.0.0/22"))
+    space = network_of(address_space(environment))
     ranges = [network_of(each.strip()) for each in environment.get("LIFEBOAT_STAMP_RANGES").split(",")]
     for each in ranges:
         if space is not None and each is not None and space.overlaps(each):
@@ -353,6 +353,11 @@ def _longest_gap(schedule: str) -> timedelta:
     minutes = parsed.minutes_of_the_day()
     overnight = parsed.longest_gap() - timedelta(minutes=minutes[-1] - minutes[0])
     return max(overnight, *(timedelta(minutes=later - earlier) for earlier, later in pairwise(minutes)), timedelta())
+
+
+def address_space(environment: Environment) -> str:
+    """Of our own network."""
+    return environment.get("LIFEBOAT_ADDRESS_SPACE", templates.default_address_space())
 
 
 def network_of(text: str) -> ipaddress.IPv4Network | None:

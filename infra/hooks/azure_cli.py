@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,8 @@ class AzureCli:
         except ValueError as error:
             raise AzureCliError(f"az {' '.join(arguments[:3])} printed something else than JSON") from error
 
-    def with_body(self, option: str, body: Mapping[str, Any], *arguments: str) -> Any:
-        """``run`` with ``body`` handed over as a file: the shell that az is on Windows mangles quotes."""
+    def with_body(self, option: str, body: Mapping[str, Any] | Sequence[Any], *arguments: str) -> Any:
+        """``run`` with ``body`` handed over as a file of JSON: the shell that az is on Windows mangles quotes."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "body.json"
             file.write_text(json.dumps(body), "utf-8")

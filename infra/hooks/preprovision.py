@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from infra.hooks import sign_in, templates
-from infra.hooks.asked import as_parameter, look_at_what_was_asked, network_of, own_settings, shape_of
+from infra.hooks.asked import address_space, as_parameter, look_at_what_was_asked, network_of, own_settings, shape_of
 from infra.hooks.azure_cli import AzureCli, AzureCliError, CliMissing, Denied, LoginMissing, NotThere
 from infra.hooks.environment import Environment
 from infra.hooks.findings import FAIL, WARN, Finding, HookFailed, failed, passed, say, show, warned
@@ -323,7 +323,7 @@ class Checks:
         if not hub:
             return
         network = self.cli.run("network", "vnet", "show", "--ids", hub)
-        space = network_of(self.environment.get("LIFEBOAT_ADDRESS_SPACE", "10.76.0.0/22"))
+        space = network_of(address_space(self.environment))
         for text in (network.get("addressSpace") or {}).get("addressPrefixes", []):
             other = network_of(text)
             if space is not None and other is not None and space.overlaps(other):

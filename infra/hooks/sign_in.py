@@ -6,10 +6,7 @@ may sign in.
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from infra.hooks.azure_cli import AzureCli, AzureCliError, NotThere
@@ -71,13 +68,12 @@ def register(environment: Environment, cli: AzureCli, shape: Shape) -> list[Find
 
 def _create(cli: AzureCli, name: str) -> str:
     access = [{"resourceAppId": GRAPH, "resourceAccess": [{"id": each, "type": "Scope"} for each in SCOPES.values()]}]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "access.json"
-        file.write_text(json.dumps(access), "utf-8")
-        made = cli.run(
-            *("ad", "app", "create", "--display-name", name, "--sign-in-audience", "AzureADMyOrg"),
-            *("--enable-id-token-issuance", "true", "--required-resource-accesses", f"@{file}"),
-        )
+    made = cli.with_body(
+        "--required-resource-accesses",
+        access,
+        *("ad", "app", "create", "--display-name", name, "--sign-in-audience", "AzureADMyOrg"),
+        *("--enable-id-token-issuance", "true"),
+    )
     return str(made["appId"])
 
 

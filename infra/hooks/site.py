@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from infra.hooks.asked import all_settings, shape_of, somebody_is_told
+from infra.hooks.asked import address_space, all_settings, shape_of, somebody_is_told
 from infra.hooks.environment import Environment
 from infra.hooks.findings import HookFailed
 from shared.settings import Settings
@@ -70,7 +70,7 @@ class Site:
             key_vault=get("LIFEBOAT_KEY_VAULT_NAME"),
             network=get("LIFEBOAT_NETWORK", shape["network"]),
             network_id=get("LIFEBOAT_VIRTUAL_NETWORK_ID"),
-            address_space=get("LIFEBOAT_ADDRESS_SPACE", "10.76.0.0/22"),
+            address_space=address_space(environment),
             outbound_address=get("LIFEBOAT_OUTBOUND_ADDRESS"),
             gateway_address=get("LIFEBOAT_GATEWAY_ADDRESS"),
             stamp_gateway=get("LIFEBOAT_STAMP_GATEWAY"),

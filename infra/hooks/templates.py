@@ -52,6 +52,12 @@ def parameters() -> frozenset[str]:
 
 
 @cache
+def default_address_space() -> str:
+    found = re.search(r"^param addressSpace string = '([^']+)'$", _text("main.bicep"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+@cache
 def outputs() -> frozenset[str]:
     return frozenset(re.findall(r"^output ([A-Z_]+) ", _text("main.bicep"), re.MULTILINE))
 
