@@ -25,6 +25,8 @@ from tests.conftest import Vault, new_vault
 from tests.integration.commandline.conftest import CommandLine
 from tests.standins.azurite import KEY, Azurite
 from tests.standins.certificate import Certificate
+from tests.standins.identity_endpoint import running_identity_endpoint
+from tests.standins.keyvault import KeyVaultStandin, StoredVersion, running_key_vault
 from tests.standins.rights_proxy import LANDING
 from tests.standins.sqlserver import Login, SqlServer, running_sql_server
 
@@ -69,6 +71,51 @@ def fill(server: SqlServer, *, recovery: str = "FULL", filler_bytes: int = 0) ->
     server.add_login(backup_login())
     server.add_login(restore_login())
     server.add_login(Login(ADMIN_LOGIN, PASSWORD, sysadmin=True))
+
+
+@dataclass(frozen=True)
+class IdentityBench:
+    """A site as in Azure, without a key anywhere: reached by a managed identity, its passwords in the Key Vault."""
+
+    command: CommandLine
+    server: SqlServer
+    vault: Vault
+    key_vault: KeyVaultStandin
+
+
+@contextlib.contextmanager
+def by_identity(
+    azurite: Azurite,
+    certificate: Certificate,
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+) -> Iterator[IdentityBench]:
+    """``azurite`` speaks https, as Entra ID asks for."""
+    command = CommandLine(environment, capsys, folder)
+    for name, value in certificate.environment().items():
+        environment.setenv(name, value)
+    with (
+        new_vault(azurite) as vault,
+        new_vault(azurite, rights=LANDING, containers=()) as landing,
+        running_key_vault(certificate) as key_vault,
+        running_identity_endpoint() as identity,
+        running_sql_server(certificate, ca_file=certificate.chain) as server,
+    ):
+        fill(server)
+        key_vault.secrets["sql-password"] = [StoredVersion("1", PASSWORD, {}, created=1)]
+        for name, value in identity.environment().items():
+            environment.setenv(name, value)
+        command.set(
+            VAULT_URL=vault.url,
+            LANDING_URL=landing.url,
+            STORAGE_API_VERSION=vault.api_version,
+            KEY_VAULT_URL=key_vault.url,
+            SQL_SERVER=address(server),
+            SQL_USERNAME=ADMIN_LOGIN,
+            SQL_SERVER_CERTIFICATE=str(certificate.chain),
+        )
+        yield IdentityBench(command, server, vault, key_vault)
 
 
 def rows(server: SqlServer, database: str) -> list[tuple[object, ...]]:

@@ -12,13 +12,11 @@ import pytest
 
 from tests.conftest import new_vault
 from tests.integration.commandline.conftest import CommandLine
-from tests.integration.databases.conftest import ADMIN_LOGIN, HOSTING, PASSWORD, address, fill, rows
+from tests.integration.databases.conftest import HOSTING, by_identity, rows
 from tests.standins.azurite import Azurite
 from tests.standins.certificate import Certificate
 from tests.standins.identity_endpoint import running_identity_endpoint
-from tests.standins.keyvault import StoredVersion, running_key_vault
-from tests.standins.rights_proxy import LANDING
-from tests.standins.sqlserver import running_sql_server
+from tests.standins.keyvault import running_key_vault
 
 
 def test_with_nothing_but_its_identity_databases_are_backed_up_and_restored(
@@ -28,29 +26,8 @@ def test_with_nothing_but_its_identity_databases_are_backed_up_and_restored(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    command = CommandLine(clean_environment, capsys, tmp_path)
-    for name, value in certificate.environment().items():
-        clean_environment.setenv(name, value)
-    with (
-        new_vault(azurite_https) as vault,
-        new_vault(azurite_https, rights=LANDING, containers=()) as landing,
-        running_key_vault(certificate) as key_vault,
-        running_identity_endpoint() as identity,
-        running_sql_server(certificate, ca_file=certificate.chain) as server,
-    ):
-        fill(server)
-        key_vault.secrets["sql-password"] = [StoredVersion("1", PASSWORD, {}, created=1)]
-        for name, value in identity.environment().items():
-            clean_environment.setenv(name, value)
-        command.set(
-            VAULT_URL=vault.url,
-            LANDING_URL=landing.url,
-            STORAGE_API_VERSION=vault.api_version,
-            KEY_VAULT_URL=key_vault.url,
-            SQL_SERVER=address(server),
-            SQL_USERNAME=ADMIN_LOGIN,
-            SQL_SERVER_CERTIFICATE=str(certificate.chain),
-        )
+    with by_identity(azurite_https, certificate, clean_environment, capsys, tmp_path) as site:
+        command, server, key_vault = site.command, site.server, site.key_vault
         answer = command("backup", "--only", "databases")
         assert (answer.code, answer.status) == (0, "complete"), answer.reasons
         credential = next(text for text in server.statements if text.startswith("CREATE CREDENTIAL"))
@@ -78,7 +55,7 @@ def test_with_nothing_but_its_identity_databases_are_backed_up_and_restored(
         assert command("backup", "--only", "databases").code == 0
         assert len(key_vault.secrets["sql-logins"]) == 1, "the same logins again make no new version"
         hashes = [login["password_hash"] for login in json.loads(document)["logins"]]
-        with vault.judge("recovery-points") as store:
+        with site.vault.judge("recovery-points") as store:
             written = "".join(store.get(blob.name).decode() for blob in store.list(""))
         assert not [each for each in hashes if each in written]
 

@@ -14,15 +14,11 @@ import pytest
 
 from shared.preflight import servers_way
 from shared.preflight.check import CLEAN_UP, FAIL
-from tests.conftest import new_vault
-from tests.integration.commandline.conftest import CommandLine, lifeboat_in
+from tests.integration.commandline.conftest import lifeboat_in
 from tests.integration.databases.conftest import (
-    ADMIN_LOGIN,
-    PASSWORD,
     Bench,
-    address,
     bench,
-    fill,
+    by_identity,
     landing,
     sql_server,
 )
@@ -30,11 +26,7 @@ from tests.integration.databases.test_disk import disk, samba
 from tests.integration.preflight.conftest import databases_table as look
 from tests.standins.azurite import Azurite
 from tests.standins.certificate import Certificate
-from tests.standins.identity_endpoint import running_identity_endpoint
-from tests.standins.keyvault import StoredVersion, running_key_vault
-from tests.standins.rights_proxy import LANDING
 from tests.standins.samba import Samba
-from tests.standins.sqlserver import running_sql_server
 
 __all__ = ["bench", "disk", "landing", "lifeboat_in", "samba", "sql_server"]
 
@@ -77,31 +69,9 @@ def test_a_user_delegation_sas_is_the_kind_that_is_tried_where_there_is_no_key(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    command = CommandLine(clean_environment, capsys, tmp_path)
-    for name, value in certificate.environment().items():
-        clean_environment.setenv(name, value)
-    with (
-        new_vault(azurite_https) as vault,
-        new_vault(azurite_https, rights=LANDING, containers=()) as account,
-        running_key_vault(certificate) as key_vault,
-        running_identity_endpoint() as identity,
-        running_sql_server(certificate, ca_file=certificate.chain) as server,
-    ):
-        fill(server)
-        key_vault.secrets["sql-password"] = [StoredVersion("1", PASSWORD, {}, created=1)]
-        for name, value in identity.environment().items():
-            clean_environment.setenv(name, value)
-        command.set(
-            VAULT_URL=vault.url,
-            LANDING_URL=account.url,
-            STORAGE_API_VERSION=vault.api_version,
-            KEY_VAULT_URL=key_vault.url,
-            SQL_SERVER=address(server),
-            SQL_USERNAME=ADMIN_LOGIN,
-            SQL_SERVER_CERTIFICATE=str(certificate.chain),
-        )
+    with by_identity(azurite_https, certificate, clean_environment, capsys, tmp_path) as bench:
         seen = look()
-        (credential,) = [text for text in server.statements if text.startswith("CREATE CREDENTIAL")]
+        (credential,) = [text for text in bench.server.statements if text.startswith("CREATE CREDENTIAL")]
     assert seen.named(FAIL) == set()
     assert {"landing-tls", "landing-to-vault", "server-to-landing"} <= seen.passed
     assert "SAS of kind user-delegation" in seen["server-to-landing"].detail
